@@ -1,0 +1,60 @@
+"""Checks at the door: every message names the parameter, what was got and what is allowed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
+
+
+def check_real(
+    name: str,
+    value: Any,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    low_open: bool = False,
+    high_open: bool = False,
+) -> float:
+    """Return ``value`` as a float, or raise naming ``name`` and the allowed interval."""
+    interval = f"{'(' if low_open else '['}{low:g}, {high:g}{')' if high_open else ']'}"
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(
+            f"{name} must be a number in {interval}; got {value!r} of type {type(value).__name__}."
+        )
+    number = float(value)
+    below = number <= low if low_open else number < low
+    above = number >= high if high_open else number > high
+    if not math.isfinite(number) or below or above:
+        raise ValueError(f"{name} must be a finite number in {interval}; got {value!r}.")
+    return number
+
+
+def check_positive(name: str, value: Any) -> float:
+    """Return ``value`` as a finite float > 0, or raise."""
+    return check_real(name, value, low=0.0, low_open=True, high_open=True)
+
+
+def check_probability(name: str, value: Any) -> float:
+    """Return ``value`` as a float strictly between 0 and 1, or raise."""
+    return check_real(name, value, low=0.0, high=1.0, low_open=True, high_open=True)
+
+
+def check_integer(name: str, value: Any, *, low: int = 1) -> int:
+    """Return ``value`` as an int >= ``low``, or raise."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(
+            f"{name} must be an integer >= {low}; got {value!r} of type {type(value).__name__}."
+        )
+    if value < low:
+        raise ValueError(f"{name} must be an integer >= {low}; got {value!r}.")
+    return int(value)
+
+
+def check_choice(name: str, value: Any, choices: Iterable[Any]) -> Any:
+    """Return ``value`` if it is one of ``choices``, or raise listing them."""
+    allowed = list(choices)
+    if not any(value is c or (type(value) is type(c) and value == c) for c in allowed):
+        raise ValueError(f"{name} must be one of {allowed}; got {value!r}.")
+    return value
