@@ -1,0 +1,185 @@
+"""Attacks on the soft smoothed classifier G(x) = E[softmax F(x + d)].
+
+The loss of an attack is ``-log G(x')_y`` with the expectation replaced by the mean over noise draws
+that stay fixed for the whole attack, [Salman19] Eq. 6. Inputs may have any shape; every example of
+a batch has its own gradient, its own normalisation and its own ball.
+
+References
+----------
+.. [Salman19] Salman, Yang, Li, et al., "Provably Robust Deep Learning via Adversarially Trained
+   Smoothed Classifiers", NeurIPS 2019 (arXiv 1906.04584).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from smoothcs._soft import NoiseDraws, frozen_running_statistics, noisy_logits, soft_log_prediction
+from smoothcs._validation import check_integer, check_positive, check_real
+
+
+def l2_pgd(
+    module: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    eps: float,
+    sigma: float | None = None,
+    noise: Tensor | NoiseDraws | None = None,
+    n_noise: int = 16,
+    generator: torch.Generator | None = None,
+    n_steps: int = 10,
+    step_size: float | None = None,
+    targeted: bool = False,
+    bounds: tuple[float, float] | None = None,
+    microbatch: int | None = None,
+) -> Tensor:
+    """Projected gradient ascent within an l2 ball around every input.
+
+    The module runs in its present mode; running statistics of batch normalisation are left as they
+    are, and no parameter gets a gradient.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Maps (b, ...) to logits (b, m).
+    x : Tensor of shape (b, ...)
+        Inputs, in the space in which the noise is added.
+    y : Tensor of shape (b,), int64
+        True classes to be left, or target classes to be reached if ``targeted``.
+    eps : float
+        Radius of the ball, in units of ``x``.
+    sigma, n_noise, generator
+        Standard deviation, number and source of the noise draws, unless ``noise`` is given.
+        ``generator=None`` is torch's default generator.
+    noise : Tensor of shape (b, n_noise, ...), optional
+        Noise to be added, already scaled by sigma.
+    n_steps : int, default=10
+    step_size : float, optional
+        Length of a step, in units of ``x``; None: ``2 * eps / n_steps``.
+    targeted : bool, default=False
+    bounds : (low, high), optional
+        Box that holds the inputs and must hold the result, for example (0, 1). None: no clamping.
+    microbatch : int, optional
+        Noise draws per forward pass; bounds memory, changes nothing else.
+
+    Returns
+    -------
+    Tensor of shape (b, ...)
+        Attacked inputs, detached, with ``||result - x||_2 <= eps`` up to rounding.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a parameter out of range, neither ``sigma`` nor ``noise``, or inputs outside ``bounds``.
+
+    References
+    ----------
+    [Salman19] Section 3.1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from smoothcs.attacks import l2_pgd
+    >>> module = torch.nn.Linear(2, 3)
+    >>> x, y = torch.zeros(4, 2), torch.tensor([0, 1, 2, 0])
+    >>> x_adv = l2_pgd(module, x, y, eps=0.5, sigma=0.25)
+    >>> bool((x_adv.norm(dim=1) <= 0.5001).all())
+    True
+    """
+    check_real("eps", eps, low=0.0, high_open=True)
+    check_integer("n_steps", n_steps)
+    step_size = 2 * eps / n_steps if step_size is None else check_positive("step_size", step_size)
+    draws = _as_draws(x, noise, n_noise, sigma, generator, microbatch)
+    if bounds is not None and not bool(((x >= bounds[0]) & (x <= bounds[1])).all()):
+        raise ValueError(f"bounds must hold every input; got bounds={bounds} and inputs outside.")
+    sign = -1.0 if targeted else 1.0
+
+    def project(x_adv: Tensor) -> Tensor:
+        x_adv = x + project_l2(x_adv - x, eps)
+        # The box holds x, so clamping moves no entry away from it and the ball is kept.
+        return x_adv if bounds is None else x_adv.clamp(*bounds)
+
+    with frozen_running_statistics(module):
+        return normalized_ascent(
+            lambda x_adv: sign * soft_smoothed_loss(module, x_adv, y, draws),
+            x,
+            n_steps=n_steps,
+            step_size=step_size,
+            project=project,
+        )
+
+
+def soft_smoothed_loss(module: nn.Module, x: Tensor, y: Tensor, draws: NoiseDraws) -> Tensor:
+    """Return -log mean_i softmax(F(x + d_i))_y, Tensor (b,)."""
+    log_p = soft_log_prediction(noisy_logits(module, x, draws))
+    return -log_p.gather(1, y[:, None])[:, 0]
+
+
+def normalized_ascent(
+    loss: Callable[[Tensor], Tensor],
+    x: Tensor,
+    *,
+    n_steps: int,
+    step_size: float,
+    project: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Climb ``loss`` (b, ...) -> (b,) from ``x`` by steps of length ``step_size`` in l2."""
+    x_adv = x.detach()
+    for _ in range(n_steps):
+        with torch.enable_grad():
+            x_adv.requires_grad_()
+            # grad() touches the input only: parameters keep the .grad they had.
+            (gradient,) = torch.autograd.grad(loss(x_adv).sum(), x_adv)
+        x_adv = x_adv.detach() + step_size * unit_l2(gradient)
+        if project is not None:
+            x_adv = project(x_adv)
+    return x_adv.detach()
+
+
+def unit_l2(v: Tensor) -> Tensor:
+    """Scale every example of (b, ...) to l2 length 1; zeros stay zero."""
+    flat = v.flatten(1)
+    tiny = torch.finfo(v.dtype).tiny
+    # Dividing by the largest entry first keeps squares of very small gradients from vanishing.
+    flat = flat / flat.abs().amax(1, keepdim=True).clamp(min=tiny)
+    return (flat / flat.norm(dim=1, keepdim=True).clamp(min=tiny)).view_as(v)
+
+
+def project_l2(v: Tensor, radius: float) -> Tensor:
+    """Shrink every example of (b, ...) to l2 length at most ``radius``."""
+    flat = v.flatten(1)
+    length = flat.norm(dim=1, keepdim=True).clamp(min=torch.finfo(v.dtype).tiny)
+    return (flat * (radius / length).clamp(max=1.0)).view_as(v)
+
+
+def _as_draws(
+    x: Tensor,
+    noise: Tensor | NoiseDraws | None,
+    n_noise: int,
+    sigma: float | None,
+    generator: torch.Generator | None,
+    microbatch: int | None,
+) -> NoiseDraws:
+    if isinstance(noise, NoiseDraws):
+        return noise
+    if microbatch is not None:
+        check_integer("microbatch", microbatch)
+    if noise is not None:
+        if noise.ndim != x.ndim + 1 or noise.shape[:1] + noise.shape[2:] != x.shape:
+            raise ValueError(
+                f"noise must have shape (b, n_noise, ...) for x of shape {tuple(x.shape)}; "
+                f"got {tuple(noise.shape)}."
+            )
+        return NoiseDraws.given(noise, microbatch)
+    if sigma is None:
+        raise ValueError("sigma must be given when noise is not.")
+    if generator is None:
+        seed = int(torch.randint(2**62, ()))
+        generator = torch.Generator(x.device).manual_seed(seed)
+    return NoiseDraws(
+        x, check_integer("n_noise", n_noise), check_positive("sigma", sigma), generator, microbatch
+    )
