@@ -1,0 +1,615 @@
+"""The estimator: parameters, fit, predict, certify and score.
+
+A newcomer starts here. ``fit`` trains a torch module under Gaussian noise, ``predict`` takes a vote
+among noisy copies of each input or abstains, ``certify`` turns votes into radii, and ``score`` and
+``certified_report`` average them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from ._inputs import (
+    PredictedClass,
+    check_can_certify,
+    check_inputs,
+    check_labels,
+    check_weights,
+    encode_labels,
+    is_dataset,
+    resolve_abstain_label,
+    with_abstentions,
+)
+from ._net import ArrayDataset, EncodedDataset, resolve_device, resolve_optimizer
+from ._report import SCORES, report
+from ._training import check_module_output, continued_net, new_net, unchanged_on_error
+from ._validation import check_choice, check_integer, check_positive, check_probability
+from .bounds import top_two_abstains
+from .certification import BOUNDS, Certificates, certify_votes
+from .cost import as_cost_matrix
+from .noise import make_key
+from .objectives import resolve_objective
+from .votes import PRECISIONS, sample_votes
+
+RADII = ("group", "pair", "standard")
+
+
+class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
+    """Classifier whose costly mistakes are provably hard to provoke.
+
+    A base classifier, any torch module, is trained under Gaussian noise. The smoothed classifier
+    predicts the class that wins a vote among noisy copies of an input. Because a small l2
+    perturbation can move only so much of a Gaussian, the votes bound how far an input must move
+    before the smoothed classifier can predict a class of ``Omega_y = {k : cost_matrix[y, k] > 0}``,
+    the *sensitive targets* of its class: that distance is the certified radius [1]_.
+
+    Each radius is a lower confidence bound: it is false with probability at most ``alpha``, over
+    the noise that was drawn for that input. It speaks of l2 perturbations in the units of the ``X``
+    given to this estimator, and of the classifier as it was run (same ``sigma``, ``precision``).
+
+    Parameters
+    ----------
+    module : nn.Module class, factory or instance, default=None
+        The base classifier; it returns logits (b, n_classes). A class or factory is called with
+        those of ``n_features``, ``n_classes`` and ``input_shape`` that its signature names, an
+        instance is copied. None: :class:`smoothcs.modules.MLP`, sized from the data.
+    cost_matrix : array (m, m), DataFrame, dict, CostMatrix or None, default=None
+        Entry [y, k] is the cost of calling a ``y`` a ``k``; a dict maps (seed, target) labels to
+        costs. None: all mistakes cost 1.
+    objective : str or Objective, default="margin-cs"
+        What training minimises: a name of :data:`smoothcs.objectives.OBJECTIVES`, or an object,
+        whose parameters are then reached as ``objective__...``.
+    sigma : float, default=0.25
+        Standard deviation of the noise, in the units of ``X``.
+    eps : float or None, default=None
+        The radius at which ``score`` speaks, in the units of ``X``; None: ``sigma``.
+    alpha : float, default=0.001
+        Failure probability of each certificate and of each prediction that is not an abstention.
+    n_selection, n_estimation, n_prediction : int, default=100, 10_000, 1_000
+        Votes per input that choose the class to certify, that bound its radius, and that predict.
+    bound : {"closed-form", "paper"}, default="closed-form"
+        How votes become radii; see :func:`smoothcs.certification.certify_votes`.
+    abstain_label : label, "auto" or None, default="auto"
+        What ``predict`` returns where the vote is too close to call. "auto": -1 for numbers,
+        "abstain" for strings. None: never abstain.
+    optimizer : {"adam", "adamw", "sgd"} or torch optimizer class, default="adam"
+        The optimiser; its parameters are ``net_params={"optimizer__momentum": 0.9}``.
+    lr : float, default=1e-3
+        Learning rate.
+    max_epochs, batch_size : int, default=20, 128
+        Length of training and examples per step.
+    callbacks : list of skorch callbacks, default=None
+        Schedulers, checkpoints, early stopping: skorch's own.
+    warm_start : bool, default=False
+        Whether a second ``fit`` goes on from the weights of the first.
+    net_params : dict, default=None
+        Further parameters of :class:`skorch.NeuralNet`, for instance ``module__hidden``,
+        ``optimizer__weight_decay`` or ``train_split``.
+    device : {"auto", "cpu", "cuda", "cuda:1", "mps"} or torch.device, default="auto"
+        Where training and voting run. The fitted module rests on the CPU.
+    precision : {"float32", "bfloat16", "float16"}, default="float32"
+        What the module computes in when it votes; noise is always float32.
+    compile : bool, default=False
+        Whether the module is run through ``torch.compile`` when it votes.
+    vote_batch_size : int or "auto", default="auto"
+        Noisy inputs per forward pass when voting. It does not change the noise.
+    n_jobs : int, default=None
+        joblib workers among which inputs are divided when voting. It does not change the votes.
+    random_state : int, RandomState or None, default=None
+        Seeds training and the noise of votes. An int makes results repeatable, and must then not be
+        known to whoever chooses the inputs; None draws a secret key at ``fit``.
+    verbose : int, default=0
+        Whether training and voting show progress.
+
+    Attributes
+    ----------
+    classes_ : ndarray (m,)
+        The labels seen in ``fit``.
+    cost_matrix_ : CostMatrix
+        ``cost_matrix`` aligned to ``classes_``.
+    objective_ : Objective
+        The objective used.
+    module_ : nn.Module
+        The trained base classifier, on the CPU, in eval mode.
+    net_ : skorch.NeuralNet
+        The net that trained it. Pickles and copies leave it out.
+    history_ : skorch.history.History
+        One entry an epoch.
+    abstain_label_ : label or None
+        What ``predict`` returns for "abstain".
+    input_shape_ : tuple of int
+        Shape of one input.
+    n_features_in_ : int
+        Number of columns (channels, for images), when ``X`` is an array.
+    feature_names_in_ : ndarray of str
+        Column names, when ``X`` is a frame.
+
+    See Also
+    --------
+    smoothcs.certified_scorer : certified metrics for GridSearchCV.
+    smoothcs.certification.certify_votes : the certificates, from votes of any origin.
+
+    Notes
+    -----
+    In a Pipeline, radii are in the units of what reaches this estimator: after a StandardScaler, in
+    standard deviations. :class:`smoothcs.modules.Normalize` puts a scaling inside the module, where
+    it leaves the units of the radius alone.
+
+    References
+    ----------
+    .. [1] Xin, Chen, Backes, Zhang, "Provably Cost-Sensitive Adversarial Defense via Randomized
+       Smoothing", ICML 2025.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from smoothcs import CostSensitiveSmoothedClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = CostSensitiveSmoothedClassifier(
+    ...     cost_matrix={(2, 1): 10.0}, objective="gaussian", max_epochs=60, lr=0.01, random_state=0
+    ... ).fit(X, y)
+    >>> bool(clf.score(X, y) > 0.5)  # share of class 2 that cannot be pushed into class 1
+    True
+    """
+
+    def __init__(
+        self,
+        module: Any = None,
+        *,
+        cost_matrix: Any = None,
+        objective: Any = "margin-cs",
+        sigma: float = 0.25,
+        eps: float | None = None,
+        alpha: float = 0.001,
+        n_selection: int = 100,
+        n_estimation: int = 10_000,
+        n_prediction: int = 1_000,
+        bound: str = "closed-form",
+        abstain_label: Any = "auto",
+        optimizer: Any = "adam",
+        lr: float = 1e-3,
+        max_epochs: int = 20,
+        batch_size: int = 128,
+        callbacks: Any = None,
+        warm_start: bool = False,
+        net_params: dict[str, Any] | None = None,
+        device: Any = "auto",
+        precision: str = "float32",
+        compile: bool = False,
+        vote_batch_size: Any = "auto",
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.module = module
+        self.cost_matrix = cost_matrix
+        self.objective = objective
+        self.sigma = sigma
+        self.eps = eps
+        self.alpha = alpha
+        self.n_selection = n_selection
+        self.n_estimation = n_estimation
+        self.n_prediction = n_prediction
+        self.bound = bound
+        self.abstain_label = abstain_label
+        self.optimizer = optimizer
+        self.lr = lr
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.callbacks = callbacks
+        self.warm_start = warm_start
+        self.net_params = net_params
+        self.device = device
+        self.precision = precision
+        self.compile = compile
+        self.vote_batch_size = vote_batch_size
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # ------------------------------------------------------------------ training
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Train the base classifier under Gaussian noise.
+
+        Parameters
+        ----------
+        X : array-like (n, d), array or tensor (n, ...), or Dataset
+            Inputs. A torch Dataset yields ``(x, y)``.
+        y : array-like (n,), optional for a Dataset
+            Labels: integers, strings or booleans.
+        sample_weight : array-like (n,), default=None
+            Non-negative weights that multiply every per-example term of the objective.
+
+        Returns
+        -------
+        self : CostSensitiveSmoothedClassifier
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or the data is refused; the estimator is then as it was before.
+        """
+        with unchanged_on_error(self):
+            self._check_parameters()
+            optimizer, device = resolve_optimizer(self.optimizer), resolve_device(self.device)
+            objective = resolve_objective(self.objective)
+            objective.validate()
+            X = check_inputs(self, X, reset=not (self.warm_start and hasattr(self, "net_")))
+            y = check_labels(X, y, self)
+            weights = check_weights(sample_weight, X)
+            classes = np.unique(y)
+            if len(classes) < 2:
+                raise ValueError(
+                    f"y has one class, {classes.tolist()}; a classifier needs at least 2 classes."
+                )
+            abstain_label = resolve_abstain_label(self.abstain_label, classes)
+            cost_matrix = as_cost_matrix(self.cost_matrix, classes=classes)
+            encoded = encode_labels(y, classes)
+            generator = check_random_state(self.random_state)
+            seed = int(generator.randint(np.iinfo(np.int32).max))
+            vote_key = make_key(None if self.random_state is None else seed)
+
+            if is_dataset(X):
+                dataset: Any = EncodedDataset(X, encoded, weights)
+            else:
+                dataset = ArrayDataset(X, encoded, weights)
+            # Module initialisation and shuffling draw from torch's global generator.
+            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+                torch.manual_seed(seed)
+                if self.warm_start and hasattr(self, "net_"):
+                    net = continued_net(self, classes, objective, cost_matrix.matrix, seed)
+                else:
+                    net = new_net(self, objective, cost_matrix.matrix, optimizer, device, seed)
+                check_module_output(net, X, len(classes))
+                net.train_on(dataset)
+
+            self.classes_, self.cost_matrix_ = classes, cost_matrix
+            self.objective_, self.abstain_label_, self.vote_key_ = (
+                objective,
+                abstain_label,
+                vote_key,
+            )
+            self.net_, self.history_ = net, net.history
+            self.module_ = net.module_.cpu().eval()
+        return self
+
+    @classmethod
+    def from_module(
+        cls, module: Any, *, classes: Any, cost_matrix: Any = None, **params: Any
+    ) -> CostSensitiveSmoothedClassifier:
+        """Wrap a classifier that is fitted already, to certify it without training.
+
+        Parameters
+        ----------
+        module : nn.Module, fitted scikit-learn classifier, or callable
+            A callable takes a float32 array (b, ...) and returns logits (b, m) or integer class
+            indices (b,). Of a scikit-learn classifier, ``predict`` is used.
+        classes : int or array-like (m,)
+            The labels, in the order of the module's outputs; an int m means 0 ... m - 1.
+        cost_matrix : see the class
+            The costs.
+        **params
+            Further parameters of the estimator.
+
+        Returns
+        -------
+        clf : CostSensitiveSmoothedClassifier
+            A fitted estimator.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.ensemble import RandomForestClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> forest = RandomForestClassifier(20, random_state=0).fit(X, y)
+        >>> clf = CostSensitiveSmoothedClassifier.from_module(
+        ...     forest, classes=forest.classes_, sigma=0.2, n_estimation=200, random_state=0
+        ... )
+        >>> clf.certify_radius(X[:3]).shape
+        (3,)
+        """
+        clf = cls(module, cost_matrix=cost_matrix, **params)
+        clf._check_parameters()
+        resolve_device(clf.device)
+        if isinstance(classes, (int, np.integer)):
+            classes = np.arange(check_integer("classes", classes, low=2))
+        clf.classes_ = np.asarray(classes)
+        if clf.classes_.ndim != 1 or not 2 <= len(clf.classes_) == len(set(clf.classes_.tolist())):
+            raise ValueError(f"classes must be at least 2 different labels; got {classes!r}.")
+        if not isinstance(module, torch.nn.Module) and hasattr(module, "predict"):
+            clf.module_ = PredictedClass(module, clf.classes_)
+        elif callable(module):
+            clf.module_ = module
+        else:
+            raise TypeError(
+                "module must be a fitted nn.Module, a scikit-learn classifier or a callable; "
+                f"got {module!r}."
+            )
+        clf.abstain_label_ = resolve_abstain_label(clf.abstain_label, clf.classes_)
+        clf.cost_matrix_ = as_cost_matrix(cost_matrix, classes=clf.classes_)
+        clf.input_shape_ = None
+        seed = check_random_state(clf.random_state).randint(np.iinfo(np.int32).max)
+        clf.vote_key_ = make_key(None if clf.random_state is None else int(seed))
+        return clf
+
+    # ------------------------------------------------------------------ prediction
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict the class that wins the vote, or abstain.
+
+        The smoothed classifier's class is returned where the two-sided binomial test between the
+        two classes with most votes is significant at ``alpha``, and ``abstain_label_`` elsewhere;
+        a class that is returned is wrong about the smoothed classifier with probability at most
+        ``alpha`` ([Cohen19]_, PREDICT).
+
+        Parameters
+        ----------
+        X : array-like (n, d), array or tensor (n, ...), or Dataset
+
+        Returns
+        -------
+        labels : ndarray (n,)
+
+        References
+        ----------
+        .. [Cohen19] Cohen, Rosenfeld, Kolter, "Certified Adversarial Robustness via Randomized
+           Smoothing", ICML 2019.
+        """
+        votes = self._votes(X, self._n("n_prediction"), "prediction")
+        labels = self.classes_[votes.argmax(axis=1)]
+        if self.abstain_label_ is None:
+            return labels
+        return with_abstentions(labels, top_two_abstains(votes, self.alpha), self.abstain_label_)
+
+    def abstains(self, X: Any) -> np.ndarray:
+        """Tell where the vote is too close to call at ``alpha``.
+
+        Parameters
+        ----------
+        X : array-like (n, d), array or tensor (n, ...), or Dataset
+
+        Returns
+        -------
+        abstained : ndarray of bool (n,)
+            Also when ``abstain_label`` is None.
+        """
+        return top_two_abstains(self._votes(X, self._n("n_prediction"), "prediction"), self.alpha)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return each class's share of the ``n_prediction`` votes.
+
+        Parameters
+        ----------
+        X : array-like (n, d), array or tensor (n, ...), or Dataset
+
+        Returns
+        -------
+        shares : ndarray (n, m)
+        """
+        votes = self._votes(X, self._n("n_prediction"), "prediction")
+        return votes / votes.sum(axis=1, keepdims=True)
+
+    # ------------------------------------------------------------------ certification
+
+    def certify(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        cost_matrix: Any = None,
+        n_selection: int | None = None,
+        n_estimation: int | None = None,
+        alpha: float | None = None,
+        bound: str | None = None,
+        simultaneous: bool = True,
+        harmless_errors: str = "count",
+    ) -> Certificates:
+        """Certify each input: how far it must move before a costly mistake is possible.
+
+        Parameters
+        ----------
+        X : array-like (n, d), array or tensor (n, ...), or Dataset
+        y : array-like (n,), default=None
+            True labels, whose rows of the cost matrix apply. None, as in deployment: the row of
+            the predicted class applies.
+        cost_matrix : see the class, default=None
+            Costs to use in place of ``cost_matrix_``.
+        n_selection, n_estimation, alpha, bound : default=None
+            Values to use in place of the estimator's.
+        simultaneous : bool, default=True
+            Whether the pair radii of one input hold together or each by itself.
+        harmless_errors : {"count", "zero"}, default="count"
+            Whether a wrong prediction that costs nothing keeps its radii.
+
+        Returns
+        -------
+        certificates : Certificates
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> clf = CostSensitiveSmoothedClassifier(
+        ...     objective="gaussian", max_epochs=30, n_estimation=500, random_state=0
+        ... ).fit(X, y)
+        >>> certificates = clf.certify(X[:5], y[:5])
+        >>> certificates.radius_pair.shape
+        (5, 3)
+        """
+        check_is_fitted(self)
+        n_selection = self._n("n_selection", n_selection)
+        n_estimation = self._n("n_estimation", n_estimation)
+        alpha = check_probability("alpha", self.alpha if alpha is None else alpha)
+        bound = check_choice("bound", self.bound if bound is None else bound, BOUNDS)
+        check_choice("harmless_errors", harmless_errors, ("count", "zero"))
+        check_can_certify(n_estimation, alpha, bound)
+        costs = self.cost_matrix_
+        if cost_matrix is not None:
+            costs = as_cost_matrix(cost_matrix, classes=self.classes_)
+        X = check_inputs(self, X, reset=False)
+        if y is not None:
+            y = check_labels(X, y, self)
+            encode_labels(y, self.classes_)
+        return certify_votes(
+            self._votes(X, n_selection, "selection"),
+            self._votes(X, n_estimation, "estimation"),
+            sigma=self.sigma,
+            alpha=alpha,
+            cost_matrix=costs,
+            y=y,
+            bound=bound,
+            simultaneous=simultaneous,
+            harmless_errors=harmless_errors,
+        )
+
+    def certify_radius(self, X: Any, y: Any = None, kind: str = "group") -> np.ndarray:
+        """Return certified radii, in the units of ``X``; 0 where nothing is certified.
+
+        Parameters
+        ----------
+        X : array-like (n, d), array or tensor (n, ...), or Dataset
+        y : array-like (n,), default=None
+            True labels; None: the row of the predicted class applies.
+        kind : {"group", "pair", "standard"}, default="group"
+            "group": no sensitive target is predicted within it; "pair": the same for each
+            target; "standard": the prediction does not change within it.
+
+        Returns
+        -------
+        radii : ndarray (n,), or (n, m) for "pair"
+            nan where a radius is not defined (no sensitive target).
+        """
+        check_choice("kind", kind, RADII)
+        return getattr(self.certify(X, y), f"radius_{kind}")
+
+    # ------------------------------------------------------------------ scores
+
+    def score(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        metric: str = "rob_cs",
+        eps: float | None = None,
+    ) -> float:
+        """Return one certified metric at ``eps``.
+
+        Parameters
+        ----------
+        X : array-like (n, d), array or tensor (n, ...), or Dataset
+        y : array-like (n,)
+            True labels; optional for a Dataset that yields ``(x, y)``.
+        sample_weight : array-like (n,), default=None
+            Weights of the examples in the mean.
+        metric : {"rob_cs", "rob_cost", "certified_accuracy"}, default="rob_cs"
+            "rob_cs": share of sensitive examples that no perturbation within ``eps`` can turn into
+            a costly mistake (greater is better); "rob_cost": mean cost of what is not certified
+            (smaller is better); "certified_accuracy": share of examples certified to keep their
+            true label.
+        eps : float, default=None
+            Radius, in place of the estimator's.
+
+        Returns
+        -------
+        score : float
+        """
+        check_choice("metric", metric, SCORES)
+        eps = self._eps(eps)
+        check_is_fitted(self)
+        X = check_inputs(self, X, reset=False)
+        certificates = self.certify(X, check_labels(X, y, self))
+        weights = check_weights(sample_weight, X)
+        return float(getattr(certificates, metric)(eps, sample_weight=weights))
+
+    def certified_report(
+        self, X: Any, y: Any = None, *, eps: float | None = None, **certify_params: Any
+    ) -> dict[str, Any]:
+        """Return every certified metric at ``eps`` from one Monte Carlo pass.
+
+        Parameters
+        ----------
+        X : array-like (n, d), array or tensor (n, ...), or Dataset
+        y : array-like (n,)
+            True labels; optional for a Dataset that yields ``(x, y)``.
+        eps : float, default=None
+            Radius, in place of the estimator's.
+        **certify_params
+            Passed to :meth:`certify`.
+
+        Returns
+        -------
+        report : dict
+            ``rob_cs``, ``rob_cost``, ``accuracy``, ``certified_accuracy``, ``rob_cs_standard``,
+            ``rob_standard_nonsensitive``, ``abstention_rate``, ``misclassification_cost``;
+            ``precision`` and ``recall``, dicts by label; ``clean_error_matrix`` and
+            ``robust_error_matrix``, arrays (m, m); ``eps``, ``sigma``, ``alpha``, ``n_inputs``,
+            ``n_sensitive``, ``n_estimation``.
+        """
+        check_is_fitted(self)
+        eps = self._eps(eps)
+        X = check_inputs(self, X, reset=False)
+        certificates = self.certify(X, check_labels(X, y, self), **certify_params)
+        return report(certificates, eps, self.classes_)
+
+    # ------------------------------------------------------------------ shared steps
+
+    def _eps(self, eps: float | None) -> float:
+        eps = self.eps if eps is None else eps
+        return check_positive("eps", self.sigma if eps is None else eps)
+
+    def _n(self, name: str, value: int | None = None) -> int:
+        return check_integer(name, getattr(self, name) if value is None else value)
+
+    def _votes(self, X: Any, n: int, purpose: str) -> np.ndarray:
+        check_is_fitted(self)
+        return sample_votes(
+            self.module_,
+            check_inputs(self, X, reset=False),
+            n,
+            check_positive("sigma", self.sigma),
+            n_classes=len(self.classes_),
+            purpose=purpose,
+            random_state=self.vote_key_,
+            precision=self.precision,
+            device=resolve_device(self.device),
+            batch_size=self.vote_batch_size,
+            compile=self.compile,
+            n_jobs=self.n_jobs,
+            verbose=self.verbose,
+        )
+
+    def _check_parameters(self) -> None:
+        check_positive("sigma", self.sigma)
+        check_probability("alpha", self.alpha)
+        if self.eps is not None:
+            check_positive("eps", self.eps)
+        check_positive("lr", self.lr)
+        for name in ("n_selection", "n_estimation", "n_prediction", "max_epochs", "batch_size"):
+            self._n(name)
+        check_choice("bound", self.bound, BOUNDS)
+        check_choice("precision", self.precision, PRECISIONS)
+        check_can_certify(self.n_estimation, self.alpha, self.bound)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "module_")
+
+    def set_params(self, **params: Any) -> Any:
+        """Set parameters; ``objective__...`` also reaches an objective given by name."""
+        nested = any(name.startswith("objective__") for name in params)
+        objective = params.get("objective", self.objective)
+        if nested and isinstance(objective, str):
+            params["objective"] = resolve_objective(objective)
+        return super().set_params(**params)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The net holds the optimiser's state, device tensors and callbacks; predictions and
+        # certificates need none of them, and a model trained on a GPU must load without one.
+        return {name: value for name, value in super().__getstate__().items() if name != "net_"}

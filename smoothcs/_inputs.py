@@ -1,0 +1,181 @@
+"""What reaches the estimator: arrays, frames, tensors, images and Datasets, checked at the door."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils import assert_all_finite
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_array, column_or_1d, validate_data
+from torch.utils.data import Dataset
+
+from .bounds import smallest_n
+
+
+def is_dataset(X: Any) -> bool:
+    """Tell a torch Dataset, which is read item by item, from an array."""
+    return isinstance(X, Dataset)
+
+
+def check_inputs(estimator: Any, X: Any, *, reset: bool) -> Any:
+    """Return ``X`` as a float32 array (n, ...), or a Dataset as it is.
+
+    Tables pass through :func:`sklearn.utils.validation.validate_data`, which keeps
+    ``n_features_in_`` and ``feature_names_in_``; arrays of more dimensions have the shape of an
+    input compared with the one seen in ``fit``.
+    """
+    if is_dataset(X):
+        if len(X) == 0:
+            raise ValueError("X is a Dataset of length 0; at least one item is needed.")
+        shape = tuple(np.shape(first_input(X)))
+        if reset:
+            for name in ("n_features_in_", "feature_names_in_"):
+                if hasattr(estimator, name):
+                    delattr(estimator, name)
+        _check_shape(estimator, shape, reset)
+        return X
+    if isinstance(X, torch.Tensor):
+        X = X.detach().cpu().numpy()
+    # A model wrapped by from_module has seen no data, hence has no count of features to compare.
+    if reset or hasattr(estimator, "n_features_in_"):
+        X = validate_data(estimator, X, dtype=np.float32, allow_nd=True, reset=reset)
+    else:
+        X = check_array(X, dtype=np.float32, allow_nd=True, estimator=estimator, input_name="X")
+    _check_shape(estimator, X.shape[1:], reset)
+    return X
+
+
+def _check_shape(estimator: Any, shape: tuple[int, ...], reset: bool) -> None:
+    if reset:
+        estimator.input_shape_ = shape
+    elif estimator.input_shape_ is not None and shape != estimator.input_shape_:
+        raise ValueError(
+            f"X has inputs of shape {shape}, but {type(estimator).__name__} was fitted with "
+            f"inputs of shape {estimator.input_shape_}."
+        )
+
+
+def first_input(dataset: Any) -> np.ndarray:
+    """Return the first input of a Dataset that yields ``x`` or ``(x, y)``."""
+    item = dataset[0]
+    x = item[0] if isinstance(item, (tuple, list)) else item
+    return np.asarray(x, dtype=np.float32)
+
+
+def read_labels(dataset: Any) -> np.ndarray:
+    """Read the labels of a Dataset once, in order."""
+    labels = []
+    for i in range(len(dataset)):
+        item = dataset[i]
+        if not isinstance(item, (tuple, list)) or len(item) != 2:
+            raise ValueError(
+                f"X is a Dataset and y is None, so items must be (x, y); item {i} is "
+                f"a {type(item).__name__}."
+            )
+        label = item[1]
+        labels.append(label.item() if isinstance(label, torch.Tensor) else label)
+    return np.asarray(labels)
+
+
+def check_labels(X: Any, y: Any, estimator: Any) -> np.ndarray:
+    """Return the labels (n,) of ``X``, as given or read from the Dataset."""
+    if y is None:
+        if not is_dataset(X):
+            raise ValueError(
+                f"requires y to be passed, but the target y is None: {type(estimator).__name__} "
+                "needs class labels, unless X is a Dataset that yields (x, y)."
+            )
+        y = read_labels(X)
+    if isinstance(y, torch.Tensor):
+        y = y.detach().cpu().numpy()
+    y = column_or_1d(y, warn=True)
+    assert_all_finite(y, input_name="y")
+    check_classification_targets(y)
+    if len(y) != len(X):
+        raise ValueError(f"y has {len(y)} labels, but X has {len(X)} inputs.")
+    return y
+
+
+def check_weights(sample_weight: Any, X: Any) -> np.ndarray | None:
+    """Return non-negative weights (n,) in float32, or None."""
+    if sample_weight is None:
+        return None
+    rows = np.empty((len(X), 1), dtype=np.float32) if is_dataset(X) else X
+    weights = _check_sample_weight(sample_weight, rows, dtype=np.float32, ensure_non_negative=True)
+    if not weights.any():
+        raise ValueError("sample_weight is zero for every example; at least one must count.")
+    return weights
+
+
+def encode_labels(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return class indices (n,), refusing labels that ``fit`` never saw."""
+    positions = {label: index for index, label in enumerate(classes.tolist())}
+    values = y.tolist()
+    unseen = sorted({repr(v) for v in values if v not in positions})
+    if unseen:
+        raise ValueError(
+            f"y contains labels that fit never saw: {', '.join(unseen[:10])}; "
+            f"the classes are {classes.tolist()}."
+        )
+    return np.fromiter((positions[v] for v in values), dtype=np.int64, count=len(values))
+
+
+def resolve_abstain_label(abstain_label: Any, classes: np.ndarray) -> Any:
+    """Return the label that means "abstain" for these classes, or None to never abstain.
+
+    ``"auto"`` is -1 for numbers that lack -1 and ``"abstain"`` for strings that lack it.
+    """
+    if abstain_label is None:
+        return None
+    known = classes.tolist()
+    is_auto = isinstance(abstain_label, str) and abstain_label == "auto"
+    if is_auto:
+        strings = all(isinstance(label, str) for label in known)
+        abstain_label = "abstain" if strings else -1
+        numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in known)
+        if not (strings or numbers) or abstain_label in known:
+            raise ValueError(
+                f"abstain_label='auto' finds no free label among the classes {known}: pass a "
+                "label that is none of them, or None to never abstain."
+            )
+    elif abstain_label in known:
+        raise ValueError(
+            f"abstain_label={abstain_label!r} is one of the classes {known}; pass another label, "
+            "or None to never abstain."
+        )
+    return abstain_label
+
+
+def with_abstentions(labels: np.ndarray, abstained: np.ndarray, abstain_label: Any) -> np.ndarray:
+    """Return ``labels`` with ``abstain_label`` where abstained, in a dtype that holds both."""
+    mark = np.asarray([abstain_label])
+    both_numbers = labels.dtype.kind in "iuf" and mark.dtype.kind in "iuf"
+    same_kind = labels.dtype.kind == mark.dtype.kind
+    dtype = np.result_type(labels, mark) if both_numbers or same_kind else np.dtype(object)
+    if labels.dtype.kind == "u" and both_numbers and abstain_label < 0:
+        dtype = np.dtype(np.int64)  # uint64 with a negative would become float64
+    out = labels.astype(dtype)
+    out[abstained] = abstain_label
+    return out
+
+
+class PredictedClass:
+    """Class indices from the ``predict`` of a fitted scikit-learn classifier."""
+
+    def __init__(self, estimator: Any, classes: np.ndarray) -> None:
+        self.estimator, self.classes = estimator, classes
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        return encode_labels(np.asarray(self.estimator.predict(batch)), self.classes)
+
+
+def check_can_certify(n_estimation: int, alpha: float, bound: str) -> None:
+    """Refuse a number of votes with which not even unanimity certifies anything."""
+    smallest = smallest_n(alpha, bound)
+    if n_estimation < smallest:
+        raise ValueError(
+            f"n_estimation={n_estimation} can never certify anything at alpha={alpha} with "
+            f"bound={bound!r}; the smallest that can is {smallest}."
+        )
