@@ -1,0 +1,1 @@
+"""Measurements: minutes, not seconds, and never part of the tests."""
