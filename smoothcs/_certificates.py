@@ -11,8 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from smoothcs import metrics
 from smoothcs._npz import read_npz, write_npz
-from smoothcs._radii import BOUNDS, raw_radii
-from smoothcs._validation import check_choice, check_positive, check_probability
+from smoothcs._radii import BOUNDS, Problem, pairs_certified
+from smoothcs._validation import (
+    check_blockers,
+    check_choice,
+    check_positive,
+    check_probability,
+)
 from smoothcs.bounds import check_counts, check_votes
 from smoothcs.cost import CostMatrix
 
@@ -59,12 +64,19 @@ class Certificates:
         The estimation and selection votes.
     sigma, alpha : float
         Standard deviation of the noise, failure probability.
+    level : float or ndarray of float64 of shape (n,)
+        Level at which the votes were tested: ``alpha``, or what a sequential rule spent of it on
+        the look at which each input stopped.
     n : int or ndarray of int64 of shape (n,)
         Number of estimation votes, of all inputs or of each.
     bound : str
         How radii were bounded.
     simultaneous : bool
         Whether the pair radii of an input hold together.
+    blockers : bool or int
+        Largest blocker set of the exact bound.
+    also_correct : bool
+        Whether the claims include that the smoothed classifier predicts y.
     cost_matrix : CostMatrix
         The costs, in the order of the columns of the votes.
     y : ndarray of shape (n,) or None
@@ -77,7 +89,7 @@ class Certificates:
     >>> from smoothcs.certification import certify_votes
     >>> certificates = certify_votes([[9, 1], [1, 9]], [[950, 50], [480, 520]], sigma=0.5, y=[0, 1])
     >>> certificates
-    Certificates(2 inputs, 2 classes, sigma=0.5, alpha=0.001, bound='closed-form', 1 abstained)
+    Certificates(2 inputs, 2 classes, sigma=0.5, alpha=0.001, bound='exact', 1 abstained)
     >>> certificates.rob_cs(eps=0.5)
     0.5
     >>> certificates.rob_cs(eps=[0.0, 0.5, 1.0])
@@ -93,15 +105,18 @@ class Certificates:
     selection_votes: NDArray[np.int64]
     sigma: float
     alpha: float
+    level: float | NDArray[np.float64]
     n: int | NDArray[np.int64]
     bound: str
     simultaneous: bool
+    blockers: bool | int
+    also_correct: bool
     cost_matrix: CostMatrix
     y: NDArray[Any] | None
     harmless_errors: str
 
     def __post_init__(self) -> None:
-        for name in (*_PER_INPUT, "y", "n"):
+        for name in (*_PER_INPUT, "y", "n", "level"):
             value = getattr(self, name)
             if isinstance(value, np.ndarray):
                 frozen = value.view()
@@ -121,7 +136,7 @@ class Certificates:
         """The certificates of some inputs, by a slice, a mask or positions."""
         rows = np.atleast_1d(np.arange(len(self))[index])
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        for name in (*_PER_INPUT, "y", "n"):
+        for name in (*_PER_INPUT, "y", "n", "level"):
             if isinstance(values[name], np.ndarray):
                 values[name] = values[name][rows]
         return Certificates(**values)
@@ -216,21 +231,27 @@ class Certificates:
         true = self.cost_matrix.encode(y)
         columns = np.arange(self.votes.shape[1])
         targets = columns != true[:, None]
-        top, raw = raw_radii(
+        problem = Problem(
             self.selection_votes,
-            self.votes,
             np.broadcast_to(self.n, true.shape),
             targets,
-            self.alpha,
-            bound=self.bound,
-            simultaneous=self.simultaneous,
+            self.level,
+            self.bound,
+            self.simultaneous,
+            self.blockers,
+            correct=true if self.also_correct else None,
         )
-        certified = (raw.pair > 0) & (columns != top[:, None])
+        allowed = columns != problem.top[:, None]
         if self.harmless_errors == "zero":
-            certified &= (top == true)[:, None]
-        pair = np.where(certified, raw.pair * self.sigma, 0.0)
-        pair[~targets] = np.nan
-        return metrics.robust_error_matrix(y, pair, classes=self._classes, eps=eps)
+            allowed &= (problem.top == true)[:, None]
+
+        def at(e: float) -> NDArray[np.float64]:
+            certified = allowed & pairs_certified(self.votes, problem, e / self.sigma)
+            above = np.where(targets, np.where(certified, e + 1.0, 0.0), np.nan)
+            return metrics.robust_error_matrix(y, above, classes=self._classes, eps=e)
+
+        radii = np.asarray(eps, dtype=np.float64)
+        return at(float(radii)) if radii.ndim == 0 else np.array([at(float(e)) for e in radii])
 
     def with_costs(self, cost_matrix: Any) -> Certificates:
         """The certificates of the same votes for other costs; nothing is sampled again."""
@@ -245,8 +266,11 @@ class Certificates:
             y=self.y,
             bound=self.bound,
             simultaneous=self.simultaneous,
+            blockers=self.blockers,
+            also_correct=self.also_correct,
             harmless_errors=self.harmless_errors,
             n=self.n,
+            level=None if np.ndim(self.level) == 0 else self.level,
             classes=self.cost_matrix.classes,
         )
 
@@ -325,8 +349,13 @@ class Certificates:
         check_counts("n", self.n)
         check_positive("sigma", self.sigma)
         check_probability("alpha", self.alpha)
+        level = np.asarray(self.level)
+        if level.shape not in ((), shape[:1]) or not np.all((level > 0) & (level <= self.alpha)):
+            raise ValueError("level does not lie between 0 and alpha.")
         check_choice("bound", self.bound, BOUNDS)
         check_choice("simultaneous", self.simultaneous, [True, False])
+        check_blockers(self.blockers)
+        check_choice("also_correct", self.also_correct, [True, False])
         check_choice("harmless_errors", self.harmless_errors, HARMLESS_ERRORS)
         top = self.selection_votes.argmax(axis=1)
         if not np.array_equal(self.label, self._classes[top]) or self.abstained.dtype != bool:

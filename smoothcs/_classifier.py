@@ -7,6 +7,8 @@ among noisy copies of each input or abstains, ``certify`` turns votes into radii
 
 from __future__ import annotations
 
+import os
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from ._certify import Request, certify_radii, certify_to_tolerance, decide
+from ._decide import KINDS, RuleSchedule
 from ._inputs import (
     PredictedClass,
     check_can_certify,
@@ -26,16 +30,23 @@ from ._inputs import (
     resolve_abstain_label,
     with_abstentions,
 )
-from ._net import ArrayDataset, EncodedDataset, resolve_device, resolve_optimizer
+from ._net import ArrayDataset, EncodedDataset, resolve_devices, resolve_optimizer
 from ._report import SCORES, report
 from ._training import check_module_output, continued_net, new_net, unchanged_on_error
-from ._validation import check_choice, check_integer, check_positive, check_probability
-from .bounds import top_two_abstains
-from .certification import BOUNDS, Certificates, certify_votes
+from ._validation import (
+    check_blockers,
+    check_choice,
+    check_integer,
+    check_positive,
+    check_probability,
+)
+from .certification import BOUNDS
 from .cost import as_cost_matrix
 from .noise import make_key
 from .objectives import resolve_objective
-from .votes import PRECISIONS, sample_votes
+from .planning import plan_votes
+from .sequential import PredictionRule
+from .votes import PRECISIONS, draw_votes, sample_votes
 
 RADII = ("group", "pair", "standard")
 
@@ -72,9 +83,11 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
     alpha : float, default=0.001
         Failure probability of each certificate and of each prediction that is not an abstention.
     n_selection, n_estimation, n_prediction : int, default=100, 10_000, 1_000
-        Votes per input that choose the class to certify, that bound its radius, and that predict.
-    bound : {"closed-form", "paper"}, default="closed-form"
-        How votes become radii; see :func:`smoothcs.certification.certify_votes`.
+        Votes per input that choose the class to certify, that bound its radius, and that predict;
+        the last two are upper limits where votes are drawn until a decision is reached.
+    bound : {"exact", "closed-form", "paper"}, default="exact"
+        How votes become certificates; see :func:`smoothcs.certification.certify_votes`. With
+        "exact", ``score`` and ``certified_report`` draw only the votes that they need.
     abstain_label : label, "auto" or None, default="auto"
         What ``predict`` returns where the vote is too close to call. "auto": -1 for numbers,
         "abstain" for strings. None: never abstain.
@@ -91,8 +104,9 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
     net_params : dict, default=None
         Further parameters of :class:`skorch.NeuralNet`, for instance ``module__hidden``,
         ``optimizer__weight_decay`` or ``train_split``.
-    device : {"auto", "cpu", "cuda", "cuda:1", "mps"} or torch.device, default="auto"
-        Where training and voting run. The fitted module rests on the CPU.
+    device : {"auto", "cpu", "cuda", "cuda:1", "mps"}, torch.device or list of these, default="auto"
+        Where training and voting run; of a list, training uses the first and votes are spread over
+        all. The fitted module rests on the CPU.
     precision : {"float32", "bfloat16", "float16"}, default="float32"
         What the module computes in when it votes; noise is always float32.
     compile : bool, default=False
@@ -170,7 +184,7 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
         n_selection: int = 100,
         n_estimation: int = 10_000,
         n_prediction: int = 1_000,
-        bound: str = "closed-form",
+        bound: str = "exact",
         abstain_label: Any = "auto",
         optimizer: Any = "adam",
         lr: float = 1e-3,
@@ -238,7 +252,7 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
         """
         with unchanged_on_error(self):
             self._check_parameters()
-            optimizer, device = resolve_optimizer(self.optimizer), resolve_device(self.device)
+            optimizer, device = resolve_optimizer(self.optimizer), resolve_devices(self.device)[0]
             objective = resolve_objective(self.objective)
             objective.validate()
             X = check_inputs(self, X, reset=not (self.warm_start and hasattr(self, "net_")))
@@ -317,7 +331,7 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
         """
         clf = cls(module, cost_matrix=cost_matrix, **params)
         clf._check_parameters()
-        resolve_device(clf.device)
+        resolve_devices(clf.device)
         if isinstance(classes, (int, np.integer)):
             classes = np.arange(check_integer("classes", classes, low=2))
         clf.classes_ = np.asarray(classes)
@@ -345,9 +359,11 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
         """Predict the class that wins the vote, or abstain.
 
         The smoothed classifier's class is returned where the two-sided binomial test between the
-        two classes with most votes is significant at ``alpha``, and ``abstain_label_`` elsewhere;
-        a class that is returned is wrong about the smoothed classifier with probability at most
-        ``alpha`` ([Cohen19]_, PREDICT).
+        two classes with most votes is significant, and ``abstain_label_`` elsewhere; a class that
+        is returned is wrong about the smoothed classifier with probability at most ``alpha``
+        ([Cohen19]_, PREDICT). The test is sequential: an input takes up to ``n_prediction`` votes,
+        and most are decided by far fewer. With ``abstain_label=None`` the class with most of
+        ``n_prediction`` votes is returned, without a guarantee.
 
         Parameters
         ----------
@@ -362,11 +378,13 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
         .. [Cohen19] Cohen, Rosenfeld, Kolter, "Certified Adversarial Robustness via Randomized
            Smoothing", ICML 2019.
         """
-        votes = self._votes(X, self._n("n_prediction"), "prediction")
-        labels = self.classes_[votes.argmax(axis=1)]
+        check_is_fitted(self)
         if self.abstain_label_ is None:
-            return labels
-        return with_abstentions(labels, top_two_abstains(votes, self.alpha), self.abstain_label_)
+            return self.classes_[self._votes(X, self._n("n_prediction"), "prediction").argmax(1)]
+        decided = self._decided_label(X)
+        abstained = decided < 0
+        labels = self.classes_[np.where(abstained, 0, decided)]
+        return with_abstentions(labels, abstained, self.abstain_label_)
 
     def abstains(self, X: Any) -> np.ndarray:
         """Tell where the vote is too close to call at ``alpha``.
@@ -380,7 +398,19 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
         abstained : ndarray of bool (n,)
             Also when ``abstain_label`` is None.
         """
-        return top_two_abstains(self._votes(X, self._n("n_prediction"), "prediction"), self.alpha)
+        return self._decided_label(X) < 0
+
+    def _decided_label(self, X: Any) -> np.ndarray:
+        """Return the class index of each input, -1 where it cannot be decided."""
+        check_is_fitted(self)
+        n_max = self._n("n_prediction")
+        rule = PredictionRule(_n_inputs(X), alpha=self.alpha, n_max=n_max)
+        schedule = RuleSchedule(rule, f"prediction, alpha={self.alpha}, n_max={n_max}")
+        X = check_inputs(self, X, reset=False)
+        draw_votes(
+            self.module_, X, schedule, self.sigma, purpose="prediction", **self._vote_params()
+        )
+        return rule.label
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return each class's share of the ``n_prediction`` votes.
@@ -403,14 +433,22 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
         X: Any,
         y: Any = None,
         *,
+        mode: str = "radius",
+        eps: Any = None,
+        kinds: Collection[str] = ("group",),
         cost_matrix: Any = None,
         n_selection: int | None = None,
         n_estimation: int | None = None,
+        n_max: int | None = None,
+        radius_tol: float | None = None,
         alpha: float | None = None,
         bound: str | None = None,
         simultaneous: bool = True,
+        blockers: bool | int = True,
+        also_correct: bool = False,
         harmless_errors: str = "count",
-    ) -> Certificates:
+        resume_from: str | os.PathLike[str] | None = None,
+    ) -> Any:
         """Certify each input: how far it must move before a costly mistake is possible.
 
         Parameters
@@ -419,18 +457,47 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
         y : array-like (n,), default=None
             True labels, whose rows of the cost matrix apply. None, as in deployment: the row of
             the predicted class applies.
+        mode : {"radius", "decide"}, default="radius"
+            "radius": how far each input is certified. "decide": whether it is certified at ``eps``,
+            for which most inputs need a small part of the votes.
+        eps : float or array-like, default=None
+            Of "decide": the radii; None: the estimator's.
+        kinds : collection of {"group", "pair", "standard", "label"}, default=("group",)
+            Of "decide": which claims to decide: no sensitive target is predicted, this target is
+            not, the label does not change, the label is that of the smoothed classifier.
         cost_matrix : see the class, default=None
             Costs to use in place of ``cost_matrix_``.
         n_selection, n_estimation, alpha, bound : default=None
             Values to use in place of the estimator's.
+        n_max : int, default=None
+            Most estimation votes an input may use in "decide" and with ``radius_tol``; None:
+            ``n_estimation``. It may be larger, since few inputs use them all.
+        radius_tol : float, default=None
+            Of "radius": stop where ``n_max`` votes would enlarge the radius by less than this; then
+            ``n_estimation`` is not used.
         simultaneous : bool, default=True
             Whether the pair radii of one input hold together or each by itself.
+        blockers : bool or int, default=True
+            Of the exact bound: how many harmless classes together may block a target; True is 3.
+        also_correct : bool, default=False
+            Whether claims about costly mistakes are to include that ``y`` is predicted.
         harmless_errors : {"count", "zero"}, default="count"
             Whether a wrong prediction that costs nothing keeps its radii.
+        resume_from : path, default=None
+            File to which finished inputs are appended, and from which a killed run continues; see
+            :mod:`smoothcs.resume`.
 
         Returns
         -------
-        certificates : Certificates
+        certificates : Certificates, or CertifiedDecisions for "decide"
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the data or a parameter is refused.
+        CertificationInterrupted
+            On Ctrl-C: a KeyboardInterrupt whose ``certificates`` are those of the finished inputs;
+            the others are not certified.
 
         Examples
         --------
@@ -444,12 +511,7 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
         (5, 3)
         """
         check_is_fitted(self)
-        n_selection = self._n("n_selection", n_selection)
-        n_estimation = self._n("n_estimation", n_estimation)
-        alpha = check_probability("alpha", self.alpha if alpha is None else alpha)
-        bound = check_choice("bound", self.bound if bound is None else bound, BOUNDS)
-        check_choice("harmless_errors", harmless_errors, ("count", "zero"))
-        check_can_certify(n_estimation, alpha, bound)
+        check_choice("mode", mode, ("radius", "decide"))
         costs = self.cost_matrix_
         if cost_matrix is not None:
             costs = as_cost_matrix(cost_matrix, classes=self.classes_)
@@ -457,17 +519,33 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
         if y is not None:
             y = check_labels(X, y, self)
             encode_labels(y, self.classes_)
-        return certify_votes(
-            self._votes(X, n_selection, "selection"),
-            self._votes(X, n_estimation, "estimation"),
-            sigma=self.sigma,
-            alpha=alpha,
+        elif also_correct or harmless_errors == "zero":
+            raise ValueError(
+                "also_correct=True and harmless_errors='zero' compare with the truth: pass y."
+            )
+        request = Request(
             cost_matrix=costs,
             y=y,
-            bound=bound,
-            simultaneous=simultaneous,
-            harmless_errors=harmless_errors,
+            sigma=check_positive("sigma", self.sigma),
+            alpha=check_probability("alpha", self.alpha if alpha is None else alpha),
+            bound=check_choice("bound", self.bound if bound is None else bound, BOUNDS),
+            n_selection=self._n("n_selection", n_selection),
+            n_estimation=self._n("n_estimation", n_estimation),
+            simultaneous=check_choice("simultaneous", simultaneous, (True, False)),
+            blockers=check_blockers(blockers),
+            also_correct=check_choice("also_correct", also_correct, (True, False)),
+            harmless_errors=check_choice("harmless_errors", harmless_errors, ("count", "zero")),
+            resume_from=resume_from,
         )
+        votes = (request, self.module_, X, self._vote_params())
+        n_max = request.n_estimation if n_max is None else n_max
+        if mode == "decide":
+            return decide(*votes, eps=self._eps(eps), n_max=n_max, kinds=kinds)
+        if eps is not None:
+            raise ValueError("eps is for mode='decide'; radii answer for every eps.")
+        if radius_tol is not None:
+            return certify_to_tolerance(*votes, radius_tol=radius_tol, n_max=n_max)
+        return certify_radii(*votes)
 
     def certify_radius(self, X: Any, y: Any = None, kind: str = "group") -> np.ndarray:
         """Return certified radii, in the units of ``X``; 0 where nothing is certified.
@@ -488,6 +566,39 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
         """
         check_choice("kind", kind, RADII)
         return getattr(self.certify(X, y), f"radius_{kind}")
+
+    def plan_votes(
+        self, X: Any, y: Any = None, *, eps: Any = None, power: float = 0.9
+    ) -> np.ndarray:
+        """Estimate how many votes a decision at ``eps`` will need, before spending them.
+
+        Parameters
+        ----------
+        X : array-like (n, d), array or tensor (n, ...), or Dataset
+        y : array-like (n,), default=None
+            True labels; None: the row of the predicted class applies.
+        eps : float or array-like (n_eps,), default=None
+            Radii, in place of the estimator's.
+        power : float, default=0.9
+            Chance with which the certificate is to be found.
+
+        Returns
+        -------
+        n_votes : ndarray (n,) or (n, n_eps)
+            From ``n_selection`` votes an input, hence rough; inf where the radius looks smaller
+            than eps, 0 where the class has no sensitive target.
+        """
+        votes = self._votes(X, self._n("n_selection"), "selection")
+        labels = self.classes_[votes.argmax(axis=1)] if y is None else check_labels(X, y, self)
+        return plan_votes(
+            votes,
+            y=labels,
+            cost_matrix=self.cost_matrix_,
+            sigma=self.sigma,
+            eps=self._eps(eps),
+            alpha=self.alpha,
+            power=power,
+        )
 
     # ------------------------------------------------------------------ scores
 
@@ -524,8 +635,12 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
         check_choice("metric", metric, SCORES)
         eps = self._eps(eps)
         check_is_fitted(self)
-        X = check_inputs(self, X, reset=False)
-        certificates = self.certify(X, check_labels(X, y, self))
+        y = check_labels(X, y, self)
+        if self.bound == "exact":
+            kind = {"rob_cs": "group", "rob_cost": "pair", "certified_accuracy": "standard"}[metric]
+            certificates = self.certify(X, y, mode="decide", eps=eps, kinds=(kind,))
+        else:
+            certificates = self.certify(X, y)
         weights = check_weights(sample_weight, X)
         return float(getattr(certificates, metric)(eps, sample_weight=weights))
 
@@ -533,6 +648,8 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
         self, X: Any, y: Any = None, *, eps: float | None = None, **certify_params: Any
     ) -> dict[str, Any]:
         """Return every certified metric at ``eps`` from one Monte Carlo pass.
+
+        With ``bound="exact"`` each input draws only the votes that its decisions at ``eps`` need.
 
         Parameters
         ----------
@@ -550,41 +667,45 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
             ``rob_cs``, ``rob_cost``, ``accuracy``, ``certified_accuracy``, ``rob_cs_standard``,
             ``rob_standard_nonsensitive``, ``abstention_rate``, ``misclassification_cost``;
             ``precision`` and ``recall``, dicts by label; ``clean_error_matrix`` and
-            ``robust_error_matrix``, arrays (m, m); ``eps``, ``sigma``, ``alpha``, ``n_inputs``,
-            ``n_sensitive``, ``n_estimation``.
+            ``robust_error_matrix``, arrays (m, m), the latter for the sensitive pairs; ``eps``,
+            ``sigma``, ``alpha``, ``n_inputs``, ``n_sensitive``, ``mean_votes``.
         """
         check_is_fitted(self)
         eps = self._eps(eps)
-        X = check_inputs(self, X, reset=False)
+        if certify_params.get("bound", self.bound) == "exact":
+            certify_params = {"mode": "decide", "eps": eps, "kinds": KINDS, **certify_params}
         certificates = self.certify(X, check_labels(X, y, self), **certify_params)
         return report(certificates, eps, self.classes_)
 
     # ------------------------------------------------------------------ shared steps
 
-    def _eps(self, eps: float | None) -> float:
+    def _eps(self, eps: Any = None) -> Any:
+        """Return the radius, or the list of radii, to be used."""
         eps = self.eps if eps is None else eps
+        if np.ndim(eps):
+            return [check_positive("eps", float(e)) for e in np.ravel(eps)]
         return check_positive("eps", self.sigma if eps is None else eps)
 
     def _n(self, name: str, value: int | None = None) -> int:
         return check_integer(name, getattr(self, name) if value is None else value)
 
+    def _vote_params(self) -> dict[str, Any]:
+        return {
+            "n_classes": len(self.classes_),
+            "random_state": self.vote_key_,
+            "precision": self.precision,
+            "device": resolve_devices(self.device),
+            "batch_size": self.vote_batch_size,
+            "compile": self.compile,
+            "n_jobs": self.n_jobs,
+            "verbose": self.verbose,
+        }
+
     def _votes(self, X: Any, n: int, purpose: str) -> np.ndarray:
         check_is_fitted(self)
-        return sample_votes(
-            self.module_,
-            check_inputs(self, X, reset=False),
-            n,
-            check_positive("sigma", self.sigma),
-            n_classes=len(self.classes_),
-            purpose=purpose,
-            random_state=self.vote_key_,
-            precision=self.precision,
-            device=resolve_device(self.device),
-            batch_size=self.vote_batch_size,
-            compile=self.compile,
-            n_jobs=self.n_jobs,
-            verbose=self.verbose,
-        )
+        X = check_inputs(self, X, reset=False)
+        sigma = check_positive("sigma", self.sigma)
+        return sample_votes(self.module_, X, n, sigma, purpose=purpose, **self._vote_params())
 
     def _check_parameters(self) -> None:
         check_positive("sigma", self.sigma)
@@ -613,3 +734,7 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
         # The net holds the optimiser's state, device tensors and callbacks; predictions and
         # certificates need none of them, and a model trained on a GPU must load without one.
         return {name: value for name, value in super().__getstate__().items() if name != "net_"}
+
+
+def _n_inputs(X: Any) -> int:
+    return len(X) if hasattr(X, "__len__") else len(np.asarray(X))

@@ -8,7 +8,13 @@ import numpy as np
 import torch
 from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_array, column_or_1d, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    _num_samples,
+    check_array,
+    column_or_1d,
+    validate_data,
+)
 from torch.utils.data import Dataset
 
 from .bounds import smallest_n
@@ -93,8 +99,9 @@ def check_labels(X: Any, y: Any, estimator: Any) -> np.ndarray:
     y = column_or_1d(y, warn=True)
     assert_all_finite(y, input_name="y")
     check_classification_targets(y)
-    if len(y) != len(X):
-        raise ValueError(f"y has {len(y)} labels, but X has {len(X)} inputs.")
+    n_inputs = len(X) if is_dataset(X) else _num_samples(X)
+    if len(y) != n_inputs:
+        raise ValueError(f"y has {len(y)} labels, but X has {n_inputs} inputs.")
     return y
 
 

@@ -45,6 +45,14 @@ def resolve_device(device: Any) -> torch.device:
     return resolved
 
 
+def resolve_devices(device: Any) -> list[torch.device]:
+    """Turn one device or a list of them into a list of devices that exist here."""
+    several = isinstance(device, (list, tuple))
+    if several and not device:
+        raise ValueError("device must name at least one device; got an empty list.")
+    return [resolve_device(one) for one in (device if several else [device])]
+
+
 def resolve_optimizer(optimizer: Any) -> type[torch.optim.Optimizer]:
     """Turn a name or a class into an optimiser class."""
     if isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer):

@@ -1,20 +1,23 @@
 """From votes to radii, in units of sigma: one function a bound, and the rules shared by all.
 
-A bound is a function ``(votes, top, n, omega, alpha, simultaneous) -> Radii`` whose radii may be
-negative (nothing certified). :func:`raw_radii` calls it, :func:`settle` turns its answer into
-what may be published. A new bound is one function and one entry of ``BOUNDS``.
+A bound is a function ``(votes, problem) -> Radii`` whose radii may be negative (nothing certified).
+:func:`raw_radii` calls it, :func:`settle` turns its answer into what may be published. A new bound
+is one function and one entry of ``BOUNDS``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from smoothcs.blockers import BlockerSets, choose_blockers, single_blocker
 from smoothcs.bounds import clopper_pearson_lower, clopper_pearson_upper
+from smoothcs.exact import exact_group_radius, exact_pair_radius, exact_rejects
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -29,21 +32,45 @@ class Radii(NamedTuple):
     pair: Floats
 
 
-def closed_form_radii(
-    votes: Counts, top: NDArray[np.intp], n: Counts, omega: Mask, alpha: float, simultaneous: bool
-) -> Radii:
+@dataclass(frozen=True)
+class Problem:
+    """What radii are wanted for n inputs over m classes.
+
+    ``selection`` (n, m) votes picked the class ``top`` (n,) of each input; ``n`` (n,) estimation
+    votes are to bound the radii against the sensitive targets ``omega`` (n, m). ``correct`` (n,)
+    are the true class indices if the claims are to include "the smoothed classifier predicts y".
+    ``alpha`` is the level: a float, or one for each input.
+    """
+
+    selection: Counts
+    n: Counts
+    omega: Mask
+    alpha: Any
+    bound: str
+    simultaneous: bool = True
+    blockers: bool | int = True
+    correct: NDArray[np.intp] | None = None
+
+    @property
+    def top(self) -> NDArray[np.intp]:
+        """The class picked for each input."""
+        return self.selection.argmax(axis=1)
+
+
+def closed_form_radii(votes: Counts, problem: Problem) -> Radii:
     """Radii of the intersection-union argument, all at failure probability ``alpha``.
 
     The group radius is the least of the pair radii. It can only be too large if the bounds of the
     *one* target with the smallest true radius fail: alpha/2 for the top class and alpha/2 for that
     target, however many targets there are. Pair radii that are used together pay for each target.
     """
-    n_top = _take(votes, top)
+    n, omega, alpha = problem.n, problem.omega, problem.alpha
+    n_top = _take(votes, problem.top)
     lower = clopper_pearson_lower(n_top, n, alpha / 2)
     # Where the lower bound holds, no other class can have more than the rest.
     rest = 1.0 - lower
     group_upper = np.minimum(clopper_pearson_upper(_largest(votes, omega), n, alpha / 2), rest)
-    level = _pair_level(omega, alpha) if simultaneous else alpha / 2
+    level = _pair_level(omega, alpha) if problem.simultaneous else alpha / 2
     pair_upper = np.minimum(_upper_of_targets(votes, n, omega, level), rest[:, None])
     return Radii(
         standard=ndtri(clopper_pearson_lower(n_top, n, alpha)),
@@ -52,11 +79,10 @@ def closed_form_radii(
     )
 
 
-def paper_radii(
-    votes: Counts, top: NDArray[np.intp], n: Counts, omega: Mask, alpha: float, simultaneous: bool
-) -> Radii:
+def paper_radii(votes: Counts, problem: Problem) -> Radii:
     """Algorithms 1 and 2 of [Xin25], letter for letter; ``simultaneous`` does not enter them."""
-    n_top = _take(votes, top)
+    n, omega, alpha = problem.n, problem.omega, problem.alpha
+    n_top = _take(votes, problem.top)
     standard = ndtri(clopper_pearson_lower(n_top, n, alpha))
     lower = clopper_pearson_lower(n_top, n, alpha / 2)
     # The bound rises with the count: the largest bound is the bound of the largest count.
@@ -69,29 +95,116 @@ def paper_radii(
     )
 
 
-BOUNDS: dict[str, Callable[[Counts, NDArray[np.intp], Counts, Mask, float, bool], Radii]] = {
+def exact_radii(votes: Counts, problem: Problem) -> Radii:
+    """Radii of the exact test, with blocker sets fixed by the selection votes.
+
+    Standard and group radii are intersection-union tests: each target at the full level.
+    """
+    n, omega, alpha = problem.n, problem.omega, problem.alpha
+    n_classes = votes.shape[1]
+    alone = single_blocker(problem.top, n_classes)
+    others = np.arange(n_classes) != problem.top[:, None]
+    group_sets, pair_sets = _blocker_sets(problem)
+    n_targets = np.maximum(omega.sum(axis=1, keepdims=True), 1)
+    return Radii(
+        standard=exact_group_radius(votes, alone, others, alpha, n=n),
+        group=exact_group_radius(votes, group_sets, omega, alpha, n=n),
+        pair=exact_pair_radius(
+            votes, pair_sets, omega, alpha / n_targets if problem.simultaneous else alpha, n=n
+        ),
+    )
+
+
+def _blocker_sets(problem: Problem) -> tuple[BlockerSets, BlockerSets]:
+    """Return the sets for the claim about the group and for the claims about pairs."""
+    if problem.blockers is False:
+        alone = single_blocker(problem.top, problem.omega.shape[1])
+        return alone, alone
+    size = 3 if problem.blockers is True else int(problem.blockers)
+    return (
+        choose_blockers(problem.selection, problem.omega, ~problem.omega, max_size=size),
+        choose_blockers(problem.selection, problem.omega, max_size=size),
+    )
+
+
+BOUNDS: dict[str, Callable[[Counts, Problem], Radii]] = {
+    "exact": exact_radii,
     "closed-form": closed_form_radii,
     "paper": paper_radii,
 }
 
 
-def raw_radii(
-    selection: Counts,
-    votes: Counts,
-    n: Counts,
-    omega: Mask,
-    alpha: float,
-    *,
-    bound: str,
-    simultaneous: bool,
-) -> tuple[NDArray[np.intp], Radii]:
-    """Pick each input's class by its selection votes and bound its radii by the others."""
-    top = selection.argmax(axis=1)
-    radii = BOUNDS[bound](votes, top, n, omega, alpha, simultaneous)
-    unseen = selection.sum(axis=1) == 0
-    if unseen.any():
-        radii = Radii(*(np.where(_column(unseen, r), -np.inf, r) for r in radii))
-    return top, radii
+def raw_radii(votes: Counts, problem: Problem) -> Radii:
+    """Bound each input's radii; -inf where the class was picked, or shown correct, by no votes.
+
+    The level ``alpha`` may be given per input (a sequential rule spends it over several looks).
+    """
+    if np.ndim(problem.alpha):
+        return _by_level(votes, problem)
+    radii = BOUNDS[problem.bound](votes, problem)
+    void = (problem.selection.sum(axis=1) == 0) | (problem.n == 0)
+    if problem.correct is not None:
+        void |= ~shown_correct(votes, problem.n, problem.correct, problem.alpha)
+    if void.any():
+        radii = Radii(*(np.where(_column(void, r), -np.inf, r) for r in radii))
+    return radii
+
+
+def pairs_certified(votes: Counts, problem: Problem, eta: float) -> Mask:
+    """Tell for each input and class whether the pair radius exceeds ``eta``, in units of sigma.
+
+    For the exact bound one test each, where a radius would take a search.
+    """
+    if problem.bound != "exact":
+        return raw_radii(votes, problem).pair > eta
+    sets = _blocker_sets(problem)[1]
+    n_targets = np.maximum(problem.omega.sum(axis=1, keepdims=True), 1)
+    level = np.reshape(problem.alpha, (-1, 1)) / (n_targets if problem.simultaneous else 1)
+    row, target = np.nonzero(problem.omega)
+    shown = np.zeros(votes.shape, dtype=bool)
+    shown[row, target] = exact_rejects(
+        sets.count(votes)[row, target],
+        votes[row, target],
+        problem.n[row],
+        eta,
+        np.broadcast_to(level, votes.shape)[row, target],
+        sets.scale[row, target],
+    )
+    void = (problem.selection.sum(axis=1) == 0) | (problem.n == 0)
+    if problem.correct is not None:
+        level = np.reshape(problem.alpha, (-1, 1))
+        void |= ~shown_correct(votes, problem.n, problem.correct, level)
+    return shown & ~void[:, None]
+
+
+def _by_level(votes: Counts, problem: Problem) -> Radii:
+    """Bound the radii of inputs that are tested at different levels."""
+    levels = np.asarray(problem.alpha)
+    radii = Radii(*(np.full(shape, -np.inf) for shape in (len(votes), len(votes), votes.shape)))
+    for level in np.unique(levels):
+        rows = levels == level
+        part = replace(
+            problem,
+            selection=problem.selection[rows],
+            n=problem.n[rows],
+            omega=problem.omega[rows],
+            alpha=float(level),
+            correct=None if problem.correct is None else problem.correct[rows],
+        )
+        for whole, some in zip(radii, raw_radii(votes[rows], part), strict=True):
+            whole[rows] = some
+    return radii
+
+
+def shown_correct(votes: Counts, n: Counts, correct: NDArray[np.intp], alpha: Any) -> Mask:
+    """Tell for which inputs it is shown that the smoothed classifier predicts ``correct``.
+
+    Every rival is tested at the full level (intersection-union).
+    """
+    is_own = np.arange(votes.shape[1]) == correct[:, None]
+    rivals = np.where(is_own, 0, votes)
+    beaten = exact_rejects(_take(votes, correct)[:, None], rivals, n[:, None], 0.0, alpha)
+    return (beaten | is_own).all(axis=1)
 
 
 def settle(

@@ -6,15 +6,19 @@ from typing import Any
 
 import numpy as np
 
+from ._decide import CertifiedDecisions
 from .certification import Certificates
 
 SCORES = ("rob_cs", "rob_cost", "certified_accuracy")
 
 
-def report(certificates: Certificates, eps: float, classes: np.ndarray) -> dict[str, Any]:
+def report(
+    certificates: Certificates | CertifiedDecisions, eps: float, classes: np.ndarray
+) -> dict[str, Any]:
     """Return the dict that ``certified_report`` documents."""
     c = certificates
-    sensitive = ~np.isnan(c.radius_group)  # nan: the class has no sensitive target
+    assert c.y is not None
+    sensitive = c.cost_matrix.omega[c.cost_matrix.encode(c.y)].any(axis=1)
     both = {label: c.precision_recall(label) for label in classes.tolist()}
     return {
         "rob_cs": c.rob_cs(eps),
@@ -37,5 +41,5 @@ def report(certificates: Certificates, eps: float, classes: np.ndarray) -> dict[
         "alpha": c.alpha,
         "n_inputs": len(c),
         "n_sensitive": int(sensitive.sum()),
-        "n_estimation": c.n,
+        "mean_votes": float(c.votes.sum(axis=1).mean()),
     }

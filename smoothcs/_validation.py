@@ -58,3 +58,8 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> Any:
     if not any(value is c or (type(value) is type(c) and value == c) for c in allowed):
         raise ValueError(f"{name} must be one of {allowed}; got {value!r}.")
     return value
+
+
+def check_blockers(value: Any) -> bool | int:
+    """Return ``value`` if it is a bool or an int >= 1, or raise."""
+    return value if isinstance(value, bool) else check_integer("blockers", value)

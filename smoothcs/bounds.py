@@ -37,7 +37,7 @@ MAX_COUNT = 2**53
 
 # The share of alpha that each bound can spend on the lower end of the top class's probability
 # when every vote agrees: what a positive group radius costs at the least.
-_LOWER_SHARE = {"paper": 1.0, "closed-form": 0.5}
+_LOWER_SHARE = {"exact": 0.99, "paper": 1.0, "closed-form": 0.5}
 
 
 def clopper_pearson_lower(k: ArrayLike, n: ArrayLike, alpha: ArrayLike) -> NDArray[np.float64]:

@@ -34,8 +34,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 from smoothcs._certificates import HARMLESS_ERRORS, Certificates
-from smoothcs._radii import BOUNDS, Radii, raw_radii, settle
-from smoothcs._validation import check_choice, check_integer, check_positive, check_probability
+from smoothcs._radii import BOUNDS, Problem, Radii, raw_radii, settle
+from smoothcs._validation import (
+    check_blockers,
+    check_choice,
+    check_integer,
+    check_positive,
+    check_probability,
+)
 from smoothcs.bounds import check_counts, check_votes, smallest_n
 from smoothcs.cost import CostMatrix, as_cost_matrix
 
@@ -50,10 +56,13 @@ def certify_votes(
     alpha: float = 0.001,
     cost_matrix: Any = None,
     y: ArrayLike | None = None,
-    bound: str = "closed-form",
+    bound: str = "exact",
     simultaneous: bool = True,
+    blockers: bool | int = True,
+    also_correct: bool = False,
     harmless_errors: str = "count",
     n: int | ArrayLike | None = None,
+    level: ArrayLike | None = None,
     classes: ArrayLike | None = None,
 ) -> Certificates:
     """Certify inputs from the votes of a base classifier under Gaussian noise.
@@ -75,7 +84,9 @@ def certify_votes(
     y : array-like of shape (n_inputs,), default=None
         True classes, as labels or class indices. None: the row of the *predicted* class is used, as
         in deployment, and the metrics that need the truth are not available.
-    bound : {"closed-form", "paper"}, default="closed-form"
+    bound : {"exact", "closed-form", "paper"}, default="exact"
+        "exact": the direct test of "target j can be predicted within r", :mod:`smoothcs.exact`; the
+        largest radii at the same alpha.
         "closed-form": L is the lower confidence bound of the top class at alpha/2, U_k the smaller
         of the upper bound of target k and 1 - L. Group radius at level alpha/2 for each target, by
         the intersection-union principle [Berger82]; its failure probability is at most alpha.
@@ -83,15 +94,26 @@ def certify_votes(
         they return the larger holds at alpha; for the larger itself, what is proven is
         ``alpha (1 + 1/(2 |Omega|))``.
     simultaneous : bool, default=True
-        Pair radii of "closed-form": True, all pair radii of an input hold together with probability
-        1 - alpha (level ``alpha/(2 |Omega|)`` each); False, each of them does by itself, which is
-        enough for the expectation of a robust cost.
+        Pair radii of "exact" and "closed-form": True, all pair radii of an input hold together with
+        probability 1 - alpha (each at its share of the level); False, each of them does by itself,
+        which is enough for the expectation of a robust cost.
+    blockers : bool or int, default=True
+        Of "exact": how many harmless classes together may keep a target from winning, see
+        :mod:`smoothcs.blockers`. True is up to 3; False, the class picked alone, as in the papers.
+        The sets are fixed by the selection votes.
+    also_correct : bool, default=False
+        Whether group and pair claims are to include "the smoothed classifier predicts y at the
+        input"; radii are 0 where that is not shown. It costs no alpha. Needs ``y``.
     harmless_errors : {"count", "zero"}, default="count"
         Inputs whose class is wrong but costs nothing: "count" keeps their radii ([Xin23], Theorem
         3.2), "zero" sets them to 0 ([Xin25], Definition 4.1; needs ``y``).
     n : int or array-like of int of shape (n_inputs,), default=None
         The number of estimation votes that each row must sum to. None: all rows must agree. As an
         array, rows may differ, and a row with n = 0 (an interrupted run) abstains.
+    level : array-like of float of shape (n_inputs,), default=None
+        Level at which the votes of each input are tested, where their number was not fixed: the
+        share of ``alpha`` that a sequential rule spends on the look at which it stopped. None:
+        ``alpha``.
     classes : array-like of shape (n_classes,), default=None
         Labels of the columns of the votes. None: those of the cost matrix, else 0, 1, 2, ...
 
@@ -140,14 +162,27 @@ def certify_votes(
     alpha = check_probability("alpha", alpha)
     check_choice("bound", bound, BOUNDS)
     check_choice("simultaneous", simultaneous, [True, False])
+    check_blockers(blockers)
+    check_choice("also_correct", also_correct, [True, False])
+    if also_correct and y is None:
+        raise ValueError("also_correct=True compares with the true classes: pass y.")
     trials, n = _check_n(votes, n, alpha, bound)
     cost = as_cost_matrix(cost_matrix, classes=classes, n_classes=votes.shape[1])
 
-    omega, dropped, truth = _sensitive_rows(cost, picked.argmax(axis=1), y, harmless_errors)
-    top, raw = raw_radii(
-        picked, votes, trials, omega, alpha, bound=bound, simultaneous=simultaneous
+    top = picked.argmax(axis=1)
+    omega, dropped, truth = _sensitive_rows(cost, top, y, harmless_errors)
+    spent = alpha if level is None else _check_level(level, alpha, len(votes))
+    problem = Problem(
+        picked,
+        trials,
+        omega,
+        spent,
+        bound,
+        simultaneous,
+        blockers,
+        correct=cost.encode(truth) if also_correct and truth is not None else None,
     )
-    radii, abstained = settle(raw, top, omega, sigma, dropped)
+    radii, abstained = settle(raw_radii(votes, problem), top, omega, sigma, dropped)
     return Certificates(
         label=_labels(cost)[top],
         abstained=abstained,
@@ -158,9 +193,12 @@ def certify_votes(
         selection_votes=picked,
         sigma=sigma,
         alpha=alpha,
+        level=spent,
         n=n,
         bound=bound,
         simultaneous=simultaneous,
+        blockers=blockers,
+        also_correct=also_correct,
         cost_matrix=cost,
         y=truth,
         harmless_errors=harmless_errors,
@@ -253,6 +291,16 @@ def _sensitive_rows(
 
 def _labels(cost: CostMatrix) -> NDArray[Any]:
     return np.arange(cost.n_classes) if cost.classes is None else np.asarray(cost.classes)
+
+
+def _check_level(level: ArrayLike, alpha: float, n_inputs: int) -> NDArray[np.float64]:
+    """Levels of one look each, of shape (n_inputs,): never more than alpha."""
+    levels = np.asarray(level, dtype=np.float64)
+    if levels.shape != (n_inputs,) or not np.all((levels > 0) & (levels <= alpha)):
+        raise ValueError(
+            f"level must hold {n_inputs} numbers in (0, alpha={alpha:g}]; got {level!r}."
+        )
+    return levels
 
 
 def _check_n(

@@ -63,7 +63,8 @@ class CertifiedScorer:
 
     def __call__(self, estimator: Any, X: Any, y: Any = None) -> Any:
         clf, X = _final_step(estimator, X)
-        values = clf.certified_report(X, y, eps=self.eps, n_estimation=self.n_estimation)
+        votes = {} if self.n_estimation is None else {"n_estimation": self.n_estimation}
+        values = clf.certified_report(X, y, eps=self.eps, **votes)
         scores = {
             name: float(
                 -values[name.removeprefix("neg_")] if name.startswith("neg_") else values[name]

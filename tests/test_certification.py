@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta, norm
 
@@ -12,6 +12,7 @@ from smoothcs import metrics
 from smoothcs.bounds import smallest_n
 from smoothcs.certification import Certificates, certify_votes, radii_from_probabilities
 from smoothcs.cost import CostMatrix
+from smoothcs.exact import exact_rejects
 
 M = 10
 
@@ -113,6 +114,7 @@ def test_closed_form_bound_is_the_formula(rng, omega, simultaneous):
         alpha=alpha,
         cost_matrix=cost_towards(omega),
         y=np.zeros(len(votes), dtype=int),
+        bound="closed-form",
         simultaneous=simultaneous,
     )
     level = alpha / (2 * len(omega)) if simultaneous else alpha / 2
@@ -264,7 +266,12 @@ def labelled(rng):
     cost = CostMatrix([[0, 2, 0], [1, 0, 3], [0, 0, 0]], classes=["ant", "bee", "cow"])
     y = np.array(["ant", "bee", "cow"])[rng.integers(0, 3, 200)]
     return certify_votes(
-        rng.multinomial(50, h), rng.multinomial(400, h), sigma=0.5, cost_matrix=cost, y=y
+        rng.multinomial(50, h),
+        rng.multinomial(400, h),
+        sigma=0.5,
+        cost_matrix=cost,
+        y=y,
+        bound="closed-form",
     )
 
 
@@ -357,20 +364,22 @@ def test_classes_put_a_labelled_cost_matrix_in_the_order_of_the_votes():
     np.testing.assert_array_equal(got.cost_matrix.classes, ["benign", "malignant"])
 
 
-@given(st.integers(0, 2**32 - 1))
-def test_inputs_do_not_depend_on_each_other(seed):
+@settings(max_examples=15)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["exact", "closed-form"]))
+def test_inputs_do_not_depend_on_each_other(seed, bound):
     rng = np.random.default_rng(seed)
     m, rows = int(rng.integers(2, 6)), 12
     costs = rng.integers(0, 3, (m, m)) * (1 - np.eye(m))
     h = rng.dirichlet(np.full(m, 0.4), rows)
     selection, votes = rng.multinomial(20, h), rng.multinomial(200, h)
     y = rng.integers(0, m, rows)
-    options = {"sigma": 1, "alpha": 0.01, "cost_matrix": costs}
+    options = {"sigma": 1, "alpha": 0.01, "cost_matrix": costs, "bound": bound}
     whole = certify_votes(selection, votes, y=y, **options)
     order = rng.permutation(rows)[:7]
     part = certify_votes(selection[order], votes[order], y=y[order], **options)
     for name in ("label", "abstained", "radius_standard", "radius_group", "radius_pair"):
-        np.testing.assert_array_equal(getattr(whole[order], name), getattr(part, name))
+        alone, together = getattr(part, name), getattr(whole[order], name)
+        np.testing.assert_allclose(alone, together, rtol=1e-13 if bound == "exact" else 0)
     scaled = certify_votes(selection, votes, y=y, **{**options, "sigma": 3})
     np.testing.assert_allclose(scaled.radius_pair, 3 * whole.radius_pair, rtol=1e-14)
 
@@ -648,3 +657,50 @@ def test_with_costs_certifies_the_same_votes_again(rng):
     direct = certify_votes(selection, votes, sigma=0.5, alpha=0.01, y=y, cost_matrix=one_pair)
     np.testing.assert_array_equal(again.radius_pair, direct.radius_pair)
     assert (again.radius_group[y == 0] > uniform.radius_group[y == 0]).any()
+
+
+def test_exact_radii_are_certified_by_the_test_itself_and_beat_the_closed_form(rng):
+    h = rng.dirichlet([6, 2, 1, 1], size=60)
+    selection, votes = rng.multinomial(100, h), rng.multinomial(1000, h)
+    options = {"sigma": 1.0, "alpha": 0.001, "y": np.zeros(60, int)}
+    exact = certify_votes(selection, votes, bound="exact", blockers=False, **options)
+    closed = certify_votes(selection, votes, bound="closed-form", **options)
+    top = selection.argmax(axis=1)
+    right = top == 0
+    assert right.sum() > 30
+    own = votes[:, 0]
+    for i in np.flatnonzero(right & (exact.radius_group > 0)):
+        radius = exact.radius_group[i]
+        assert exact_rejects(own[i], votes[i, 1:], 1000, radius, 0.001).all()
+        assert not exact_rejects(own[i], votes[i, 1:], 1000, radius + 0.003, 0.001).all()
+    assert (exact.radius_group >= closed.radius_group - 0.002).all()
+    assert exact.radius_group.mean() > closed.radius_group.mean()
+    assert (exact.radius_group[~right] == 0).all()
+
+
+def test_blockers_widen_radii_and_also_correct_narrows_claims(rng):
+    h = np.tile([0.42, 0.4, 0.03, 0.15], (200, 1))
+    cost = np.zeros((4, 4))
+    cost[0, 2] = 1.0
+    selection, votes = rng.multinomial(100, h), rng.multinomial(2000, h)
+    options = {"sigma": 1.0, "alpha": 0.01, "cost_matrix": cost, "y": np.zeros(200, int)}
+    alone = certify_votes(selection, votes, blockers=False, **options)
+    blocked = certify_votes(selection, votes, **options)
+    assert blocked.radius_group.mean() > 1.05 * alone.radius_group.mean()
+    correct = certify_votes(selection, votes, also_correct=True, **options)
+    shown = correct.radius_group > 0
+    np.testing.assert_array_equal(correct.radius_group[shown], blocked.radius_group[shown])
+    assert 0 < shown.mean() < 0.5  # .42 against .40 is seldom decided by 2,000 votes
+    lead = votes[:, 0] - votes[:, 1]
+    assert lead[shown].min() > lead[~shown].max()
+    with pytest.raises(ValueError, match="also_correct.*pass y"):
+        certify_votes(selection, votes, also_correct=True, sigma=1.0)
+    with pytest.raises(ValueError, match="blockers"):
+        certify_votes(selection, votes, blockers=0, sigma=1.0)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.001, 1e-6])
+def test_smallest_n_of_the_exact_bound_is_where_it_starts_to_certify(alpha):
+    n = smallest_n(alpha, "exact")
+    assert exact_rejects(n, 0, n, 0.0, alpha)
+    assert not exact_rejects(n - 1, 0, n - 1, 0.0, alpha)

@@ -15,7 +15,12 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from smoothcs import CostMatrix, CostSensitiveSmoothedClassifier, sample_votes
+from smoothcs import (
+    CertificationInterrupted,
+    CostMatrix,
+    CostSensitiveSmoothedClassifier,
+    sample_votes,
+)
 from smoothcs.certification import certify_votes
 from smoothcs.objectives import OBJECTIVES, Gaussian, MarginCS
 
@@ -83,7 +88,7 @@ def test_certify_does_not_depend_on_order_subset_or_batch_size(fitted, iris):
 
 
 def test_one_and_two_jobs_draw_the_same_votes(fitted, iris):
-    X, y = iris
+    X, _y = iris
     two = pickle.loads(pickle.dumps(fitted)).set_params(n_jobs=2)
     np.testing.assert_array_equal(two.certify(X[:30]).votes, fitted.certify(X[:30]).votes)
 
@@ -136,7 +141,7 @@ def test_string_labels_widen_to_hold_the_abstain_label(iris):
 
 
 def test_without_labels_the_row_of_the_predicted_class_applies(fitted, iris):
-    X, y = iris
+    X, _y = iris
     deployed = fitted.certify(X)
     predicted_1 = (deployed.label == 1) & ~deployed.abstained
     assert np.isfinite(deployed.radius_group[predicted_1]).all()
@@ -234,6 +239,10 @@ def test_frames_keep_their_feature_names(iris):
     X, y = load_iris(return_X_y=True, as_frame=True)
     clf = quick(max_epochs=1).fit(X, y)
     assert list(clf.feature_names_in_) == list(X.columns)
+    # Warnings are errors here: no method may lose the names on its way.
+    clf.score(X, y)
+    clf.certified_report(X, y)
+    clf.predict_proba(X)
     with pytest.raises(ValueError, match="feature names"):
         clf.predict(X[X.columns[::-1]])
     assert isinstance(X, pd.DataFrame)
@@ -340,7 +349,7 @@ class NanLogits(nn.Module):
         ({"alpha": 0.0}, ValueError, r"alpha"),
         ({"alpha": 1.0}, ValueError, r"alpha"),
         ({"eps": -0.5}, ValueError, r"eps"),
-        ({"n_estimation": 5}, ValueError, r"n_estimation=5 .*smallest that can is 11"),
+        ({"n_estimation": 5}, ValueError, r"n_estimation=5 .*smallest that can is 10"),
         ({"n_selection": 0}, ValueError, r"n_selection"),
         ({"n_prediction": 2.5}, TypeError, r"n_prediction"),
         ({"cost_matrix": np.ones((2, 2)) - np.eye(2)}, ValueError, r"2.*3"),
@@ -465,6 +474,136 @@ def test_cost_matrix_builders_are_aligned_at_fit(iris):
     X, y = iris
     clf = quick(max_epochs=1, cost_matrix=CostMatrix.seedwise([2], cost=4.0)).fit(X, y)
     np.testing.assert_array_equal(clf.cost_matrix_.matrix, [[0, 0, 0], [0, 0, 0], [4, 4, 0]])
+
+
+# ---------------------------------------------------------------- decisions, tolerances, files
+
+
+def test_decisions_agree_with_radii_and_cost_fewer_votes(fitted, iris):
+    X, y = iris
+    radii = fitted.certify(X, y, n_estimation=20_000)
+    decided = fitted.certify(
+        X, y, mode="decide", eps=[0.1, 0.3], kinds=("group", "pair", "standard"), n_max=20_000
+    )
+    assert decided.n_used.mean() < 0.25 * 20_100
+    sensitive = y == 1
+    for e, eps in enumerate((0.1, 0.3)):
+        for kind, certified in (
+            ("group", decided.certified_group[:, e]),
+            ("standard", decided.certified_standard[:, e]),
+        ):
+            radius = getattr(radii, f"radius_{kind}")[sensitive]
+            clear = np.abs(radius - eps) > 0.02
+            agree = (radius > eps)[clear] == certified[sensitive][clear]
+            assert agree.mean() > 0.95
+    assert decided.rob_cs(0.3) == pytest.approx(radii.rob_cs(0.3), abs=0.06)
+    assert not decided.certified_group[~sensitive].any()  # no costly mistake exists
+    with pytest.raises(ValueError, match=r"eps=0.2 was not decided.*\[0.1, 0.3\]"):
+        decided.rob_cs(0.2)
+    with pytest.raises(ValueError, match="abstained was not asked for"):
+        decided.abstention_rate()
+
+
+def test_a_sensitive_label_is_never_certified_by_a_decision(iris):
+    X, y = iris
+
+    def always_two(batch):
+        return np.full(len(batch), 2)
+
+    clf = CostSensitiveSmoothedClassifier.from_module(
+        always_two, classes=3, cost_matrix={(1, 2): 1.0}, sigma=0.3, random_state=0
+    )
+    report = clf.certified_report(X, y)
+    assert report["rob_cs"] == 0.0
+    assert report["rob_cost"] == 1.0
+    assert report["rob_cs_standard"] == 0.0
+    assert report["accuracy"] == pytest.approx(1 / 3)
+
+
+def test_radius_tol_stops_early_with_nearly_the_full_radius(fitted, iris):
+    X, y = iris[0][50:150], iris[1][50:150]
+    full = fitted.certify(X, y, n_estimation=30_000)
+    early = fitted.certify(X, y, radius_tol=0.05, n_max=30_000)
+    assert early.votes.sum() < 0.7 * full.votes.sum()
+    assert (early.level <= early.alpha).all()
+    sensitive = y == 1
+    lost = full.radius_group[sensitive] - early.radius_group[sensitive]
+    assert lost.mean() < 0.05
+    assert np.isfinite(early.robust_error_matrix(0.1)[1, 2])
+
+
+def test_plan_votes_separates_easy_from_hopeless_inputs(fitted, iris):
+    X, y = iris[0][50:100], iris[1][50:100]
+    plan = fitted.plan_votes(X, y, eps=[0.1, 3.0])
+    assert plan.shape == (50, 2)
+    assert (plan[:, 0] <= plan[:, 1]).all()
+    assert np.isinf(plan[:, 1]).any()
+    assert (plan[:, 0] < 1000).any()
+
+
+def test_bounds_without_sequential_theory_refuse_to_decide(fitted, iris):
+    X, y = iris
+    with pytest.raises(ValueError, match="mode='decide'.*bound='exact'"):
+        fitted.certify(X, y, mode="decide", bound="paper")
+    with pytest.raises(ValueError, match="n_max=4 .*smallest that can is 10"):
+        fitted.certify(X, y, mode="decide", n_max=4)
+    with pytest.raises(ValueError, match="eps is for mode='decide'"):
+        fitted.certify(X, y, eps=0.3)
+    paper = pickle.loads(pickle.dumps(fitted)).set_params(bound="paper")
+    assert paper.score(X, y) == paper.certify(X, y).rob_cs(0.3)
+
+
+@pytest.mark.parametrize("params", [{}, {"mode": "decide"}, {"radius_tol": 0.02}])
+def test_an_interrupted_certify_hands_over_what_was_finished(iris, params):
+    X, y = iris
+
+    class Interrupting(nn.Linear):
+        calls = 0
+
+        def forward(self, x):
+            Interrupting.calls += 1
+            if Interrupting.calls == Interrupting.stop_at:
+                raise KeyboardInterrupt
+            return super().forward(x)
+
+    torch.manual_seed(0)
+    clf = CostSensitiveSmoothedClassifier.from_module(
+        Interrupting(4, 3), classes=3, sigma=0.3, vote_batch_size=256, random_state=0
+    )
+    Interrupting.stop_at = -1
+    whole = clf.certify(X, y, n_estimation=2000, **params)
+    Interrupting.stop_at = Interrupting.calls // 2
+    Interrupting.calls = 0
+    with pytest.raises(CertificationInterrupted) as caught:
+        clf.certify(X, y, n_estimation=2000, **params)
+    part = caught.value.certificates
+    finished = part.votes.sum(axis=1) > 0
+    assert 0 < finished.sum() < len(X)
+    if params == {"mode": "decide"}:
+        assert not part.certified_group[~finished].any()
+        np.testing.assert_array_equal(
+            part.certified_group[finished], whole.certified_group[finished]
+        )
+    else:
+        assert part.abstained[~finished].all()
+        np.testing.assert_allclose(
+            part.radius_group[finished], whole.radius_group[finished], rtol=1e-12
+        )
+
+
+@pytest.mark.parametrize("params", [{}, {"mode": "decide"}])
+def test_a_resume_file_gives_the_same_certificates_without_sampling_again(
+    fitted, iris, tmp_path, params
+):
+    X, y = iris
+    first = fitted.certify(X, y, resume_from=tmp_path / "votes", **params)
+    size = (tmp_path / "votes").stat().st_size
+    again = fitted.certify(X, y, resume_from=tmp_path / "votes", **params)
+    np.testing.assert_array_equal(again.votes, first.votes)
+    assert (tmp_path / "votes").stat().st_size == size
+    other = pickle.loads(pickle.dumps(fitted)).set_params(sigma=0.4)
+    with pytest.raises(ValueError, match="sigma"):
+        other.certify(X, y, resume_from=tmp_path / "votes", **params)
 
 
 @pytest.mark.cuda
