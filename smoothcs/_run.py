@@ -138,6 +138,7 @@ class LocalRun:
             on_finished,
             on_votes,
         )
+        _keep_freed_memory()
         with one_thread_per_worker(self._devices):
             if settings.compile and isinstance(settings.classifier, nn.Module):
                 self._compile()
@@ -176,6 +177,16 @@ class one_thread_per_worker:
     def __exit__(self, *exception: object) -> None:
         if self._several:
             torch.set_num_threads(self._threads)
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc reuse the memory of one forward pass for the next.
+
+    It otherwise returns what is freed to the system at once and faults it in again, which costs a
+    small net up to half of its speed. Its limits grow when a large block is freed; no page of this
+    one is ever touched.
+    """
+    torch.empty(31 * 2**20, dtype=torch.uint8)
 
 
 def default_batch_size(size: int, device_type: str) -> int:
