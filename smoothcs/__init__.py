@@ -1,8 +1,11 @@
 """Classifiers whose costly mistakes are provably hard to provoke."""
 
+from ._certify import CertificationInterrupted
 from ._classifier import CostSensitiveSmoothedClassifier
+from ._decide import CertifiedDecisions
 from ._version import __version__
 from .certification import Certificates, certify_votes
+from .convex import ConvexRelaxationClassifier
 from .cost import CostMatrix
 from .scoring import (
     best_under,
@@ -15,6 +18,9 @@ from .votes import sample_votes
 
 __all__ = [
     "Certificates",
+    "CertificationInterrupted",
+    "CertifiedDecisions",
+    "ConvexRelaxationClassifier",
     "CostMatrix",
     "CostSensitiveSmoothedClassifier",
     "__version__",
