@@ -1,0 +1,13 @@
+"""Displays of certificates, in scikit-learn's style; matplotlib is imported when one is drawn."""
+
+from smoothcs.plotting._accuracy import CertifiedAccuracyDisplay
+from smoothcs.plotting._errors import RobustErrorDisplay
+from smoothcs.plotting._radii import RadiusDistributionDisplay
+from smoothcs.plotting._votes import VotesDisplay
+
+__all__ = [
+    "CertifiedAccuracyDisplay",
+    "RadiusDistributionDisplay",
+    "RobustErrorDisplay",
+    "VotesDisplay",
+]

@@ -1,0 +1,117 @@
+"""What the displays share: matplotlib when it is needed, axes, styles, and one certification."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from smoothcs.certification import Certificates
+from smoothcs.scoring import _final_step as final_step
+
+# Okabe & Ito's colours, told apart with every common colour vision deficiency; yellow, which is
+# lost on white paper, is left out. Line styles say the same where there is no colour at all.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00")
+LINE_STYLES: tuple[Any, ...] = (
+    "-",
+    "--",
+    "-.",
+    ":",
+    (0, (6, 1, 1, 1, 1, 1)),
+    (0, (3, 2)),
+    (0, (1, 2)),
+)
+BLUE, ORANGE, GREY = COLORS[0], COLORS[1], "#8C8C8C"
+
+UNITS = "units of X"
+
+
+def pyplot() -> Any:
+    """Return ``matplotlib.pyplot``, or say how to get it."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            "smoothcs.plotting draws with matplotlib, which is not installed: "
+            "pip install smoothcs[plot]."
+        ) from error
+    return plt
+
+
+def single_axes(ax: Any) -> tuple[Any, Any]:
+    """Return (figure, axes) for one axes or, with None, for a new figure."""
+    plt = pyplot()
+    if ax is None:
+        _, ax = plt.subplots(layout="constrained")
+    return ax.figure, ax
+
+
+def several_axes(ax: Any, widths: Sequence[float], size: tuple[float, float]) -> tuple[Any, Any]:
+    """Return (figure, array of axes), one axes a width.
+
+    ``ax`` may be None (a new figure of ``size``), as many axes as there are widths, or one axes,
+    whose place is divided.
+    """
+    plt = pyplot()
+    n = len(widths)
+    if ax is None:
+        figure, axes = plt.subplots(
+            1, n, figsize=size, layout="constrained", width_ratios=widths, squeeze=False
+        )
+        return figure, axes[0]
+    given = np.asarray(ax, dtype=object).ravel()
+    if len(given) == n:
+        return given[0].figure, given
+    if len(given) != 1:
+        raise ValueError(f"ax must be None, one axes, or {n} axes; got {len(given)} of them.")
+    place = given[0]
+    place.set_axis_off()
+    grid = place.get_subplotspec()
+    if grid is None:
+        raise ValueError(
+            "ax has no place in a grid that could be divided: make it with plt.subplots, "
+            f"or pass {n} axes."
+        )
+    grid = grid.subgridspec(1, n, width_ratios=widths, wspace=0.3)
+    axes = [place.figure.add_subplot(grid[0, i]) for i in range(n)]
+    return place.figure, np.array(axes, dtype=object)
+
+
+def certify(
+    estimator: Any, X: Any, y: Any, params: dict[str, Any] | None
+) -> tuple[Certificates, str]:
+    """Certify with the estimator, or the last step of a Pipeline or search; return its name too."""
+    clf, X = final_step(estimator, X)
+    name = type(clf).__name__
+    certificates = clf.certify(X, y, **(params or {}))
+    if not isinstance(certificates, Certificates):
+        raise TypeError(
+            f"{name}.certify does not return Certificates, which hold the radii that this display "
+            "shows; RobustErrorDisplay works for every certifying estimator."
+        )
+    return certificates, name
+
+
+def check_certificates(certificates: Any) -> Certificates:
+    """Return ``certificates``, or raise naming what was got."""
+    if not isinstance(certificates, Certificates):
+        raise TypeError(
+            "certificates must be a smoothcs.Certificates, as certify returns them; "
+            f"got {type(certificates).__name__}."
+        )
+    return certificates
+
+
+def class_names(certificates: Certificates) -> np.ndarray:
+    """Return the labels of the columns of the votes."""
+    classes = certificates.cost_matrix.classes
+    return np.arange(certificates.votes.shape[1]) if classes is None else np.asarray(classes)
+
+
+def distance(radius: float) -> str:
+    """Write a radius with three figures, rounded down: never more than was certified."""
+    if not radius > 0:
+        return "0"
+    step = 10.0 ** (np.floor(np.log10(radius)) - 2)
+    return f"{np.floor(radius / step) * step:.3g}"

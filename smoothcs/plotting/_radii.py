@@ -1,0 +1,229 @@
+"""How the certified radii of a data set are distributed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smoothcs.certification import Certificates
+from smoothcs.plotting._common import (
+    BLUE,
+    GREY,
+    ORANGE,
+    UNITS,
+    certify,
+    check_certificates,
+    single_axes,
+)
+
+
+class RadiusDistributionDisplay:
+    """Distribution of certified radii: sensitive and other inputs, group and standard radius.
+
+    One row a set of inputs and kind of radius. A box holds the middle half of the radii, its thick
+    line is the median, the whiskers reach the 5th and 95th percentile, every dot is one input. The
+    text at the end of a row counts the inputs and the share for which nothing is certified.
+
+    Made by :meth:`from_estimator` or :meth:`from_certificates`.
+
+    Parameters
+    ----------
+    radii : dict of str to ndarray of float
+        The radii of each row, by its name, from top to bottom.
+    estimator_name : str, default=None
+        Title of the axes.
+
+    Attributes
+    ----------
+    boxes_ : dict of lists of matplotlib artists
+        What matplotlib's ``boxplot`` returns.
+    points_ : list of matplotlib PathCollection
+        The dots, one collection a row.
+    texts_ : list of matplotlib Text
+        The counts, one a row.
+    ax_ : matplotlib Axes
+        Axes with the rows.
+    figure_ : matplotlib Figure
+        Figure with the axes.
+
+    See Also
+    --------
+    CertifiedAccuracyDisplay : the share of inputs beyond each radius.
+
+    Examples
+    --------
+    >>> from smoothcs import certify_votes
+    >>> from smoothcs.plotting import RadiusDistributionDisplay
+    >>> certificates = certify_votes(
+    ...     [[9, 1], [1, 9]], [[950, 50], [80, 920]], sigma=0.5, y=[0, 1], cost_matrix={(1, 0): 10}
+    ... )
+    >>> display = RadiusDistributionDisplay.from_certificates(certificates)
+    >>> list(display.radii)
+    ['sensitive, group', 'sensitive, standard', 'other, standard', 'all, standard']
+    """
+
+    def __init__(
+        self, *, radii: dict[str, NDArray[np.float64]], estimator_name: str | None = None
+    ) -> None:
+        self.radii = radii
+        self.estimator_name = estimator_name
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: Any = None,
+        *,
+        certify_params: dict[str, Any] | None = None,
+        name: str | None = None,
+        ax: Any = None,
+        units: str = UNITS,
+    ) -> RadiusDistributionDisplay:
+        """Certify inputs with a fitted estimator and plot.
+
+        Parameters
+        ----------
+        estimator : CostSensitiveSmoothedClassifier, or a Pipeline or search that ends in one
+            Fitted.
+        X : array-like (n, ...)
+            Inputs.
+        y : array-like (n,), default=None
+            True labels, which decide who is sensitive; None: the predicted ones do.
+        certify_params : dict, default=None
+            Passed to ``estimator.certify``, for instance ``{"n_estimation": 1000}``.
+        name, ax, units
+            See :meth:`from_certificates`; ``name`` defaults to the class of the estimator.
+
+        Returns
+        -------
+        display : RadiusDistributionDisplay
+        """
+        certificates, class_name = certify(estimator, X, y, certify_params)
+        name = class_name if name is None else name
+        return cls.from_certificates(certificates, name=name, ax=ax, units=units)
+
+    @classmethod
+    def from_certificates(
+        cls,
+        certificates: Certificates,
+        *,
+        name: str | None = None,
+        ax: Any = None,
+        units: str = UNITS,
+    ) -> RadiusDistributionDisplay:
+        """Plot the radii of certificates.
+
+        Parameters
+        ----------
+        certificates : Certificates
+            Where they hold no true labels, an input counts as sensitive if the class that was
+            predicted is.
+        name : str, default=None
+            Title of the axes.
+        ax : matplotlib Axes, default=None
+            Where to plot; None: a new figure.
+        units : str
+            Units of the radius, for the label of the axis.
+
+        Returns
+        -------
+        display : RadiusDistributionDisplay
+        """
+        c = check_certificates(certificates)
+        sensitive = ~np.isnan(c.radius_group)
+        rows = {
+            "sensitive, group": c.radius_group[sensitive],
+            "sensitive, standard": c.radius_standard[sensitive],
+            "other, standard": c.radius_standard[~sensitive],
+            "all, standard": c.radius_standard,
+        }
+        if sensitive.all():  # then "all" says nothing new
+            del rows["all, standard"]
+        radii = {row: values for row, values in rows.items() if len(values)}
+        return cls(radii=radii, estimator_name=name).plot(ax, units=units)
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        name: str | None = None,
+        show_points: bool = True,
+        units: str = UNITS,
+        **kwargs: Any,
+    ) -> RadiusDistributionDisplay:
+        """Draw the rows.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to plot; None: a new figure.
+        name : str, default=None
+            Title of the axes; None: ``estimator_name``.
+        show_points : bool, default=True
+            Whether to draw a dot for every input.
+        units : str
+            Units of the radius, for the label of the axis.
+        **kwargs : dict
+            Passed to matplotlib's ``boxplot``.
+
+        Returns
+        -------
+        display : RadiusDistributionDisplay
+            This object.
+        """
+        self.figure_, self.ax_ = single_axes(ax)
+        ax = self.ax_
+        names, values = list(self.radii), list(self.radii.values())
+        places = np.arange(len(names), 0, -1)
+        ink = {"color": "black"}
+        style = {
+            "positions": places,
+            "widths": 0.55,
+            "whis": (5, 95),
+            "showfliers": False,
+            "patch_artist": True,
+            "medianprops": {**ink, "linewidth": 2.5},
+            "whiskerprops": ink,
+            "capprops": ink,
+            **_sideways(),
+        }
+        self.boxes_ = ax.boxplot(values, **{**style, **kwargs})
+        self.points_, self.texts_ = [], []
+        jitter = np.random.default_rng(0)
+        for row, box, place, radius in zip(
+            names, self.boxes_["boxes"], places, values, strict=True
+        ):
+            sensitive, group = row.startswith("sensitive"), row.endswith("group")
+            color = GREY if not sensitive else ORANGE if group else BLUE
+            box.set(facecolor=color, alpha=0.45, edgecolor="black", hatch="///" if group else None)
+            if show_points:
+                height = place + jitter.uniform(-0.22, 0.22, len(radius))
+                self.points_.append(
+                    ax.scatter(
+                        radius, height, s=6, color="black", alpha=0.5, linewidths=0, zorder=3
+                    )
+                )
+            text = f" n = {len(radius)}\n {np.mean(radius == 0):.0%} at 0"
+            self.texts_.append(
+                ax.text(1.0, place, text, transform=ax.get_yaxis_transform(), va="center")
+            )
+        ax.set_yticks(places, names)
+        ax.set_ylim(0.4, len(names) + 0.6)
+        largest = max((float(radius.max()) for radius in values), default=0.0)
+        ax.set_xlim(-0.02 * (largest or 1.0), 1.04 * (largest or 1.0))
+        ax.set_xlabel(f"certified l2 radius ({units})")
+        name = self.estimator_name if name is None else name
+        if name is not None:
+            ax.set_title(name)
+        return self
+
+
+def _sideways() -> dict[str, Any]:
+    """The argument that makes boxes lie; matplotlib 3.10 changed its name."""
+    import matplotlib
+
+    major, minor = (int(part) for part in matplotlib.__version__.split(".")[:2])
+    return {"orientation": "horizontal"} if (major, minor) >= (3, 10) else {"vert": False}

@@ -1,0 +1,326 @@
+"""One input: what it is, how the noisy copies of it voted, and what that rules out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import _safe_indexing
+
+from smoothcs.bounds import clopper_pearson_lower, clopper_pearson_upper
+from smoothcs.certification import Certificates
+from smoothcs.plotting._common import (
+    BLUE,
+    GREY,
+    ORANGE,
+    UNITS,
+    certify,
+    check_certificates,
+    class_names,
+    distance,
+    final_step,
+    several_axes,
+)
+
+MAX_FEATURES = 10
+
+Floats = NDArray[np.float64]
+
+
+class VotesDisplay:
+    """One input beside the votes on it and what its certificate says in words.
+
+    The left panel, if the input is given, shows an image, or the features furthest from 0. The
+    right one has a bar a class: the share of the noisy copies that the base classifier gave that
+    label, with confidence limits at ``1 - alpha``. The class that was picked is plain, the
+    sensitive targets are hatched, and where one is ruled out the bar says up to which radius. The
+    title is the certificate in words.
+
+    Made by :meth:`from_estimator` or :meth:`from_certificates`.
+
+    Parameters
+    ----------
+    certificate : Certificates
+        Of one input.
+    x : ndarray, default=None
+        The input as it reached the classifier: an image (h, w), (c, h, w) or (h, w, c) with 1 or 3
+        channels, or features (d,).
+    feature_names : sequence of str, default=None
+        Names of the features.
+
+    Attributes
+    ----------
+    bars_ : matplotlib BarContainer
+        The votes.
+    image_ : matplotlib AxesImage or None
+        The input, if it is an image.
+    feature_bars_ : matplotlib BarContainer or None
+        The input, if it is not.
+    texts_ : list of matplotlib Text
+        What is ruled out, one text a sensitive target.
+    ax_ : ndarray of matplotlib Axes
+        Axes of the input, if there is one, and of the votes.
+    figure_ : matplotlib Figure
+        Figure with the axes.
+
+    Examples
+    --------
+    >>> from smoothcs import certify_votes
+    >>> from smoothcs.plotting import VotesDisplay
+    >>> certificates = certify_votes(
+    ...     [[9, 91]], [[20, 980]], sigma=0.5, cost_matrix={("malignant", "benign"): 10},
+    ...     classes=["benign", "malignant"],
+    ... )
+    >>> display = VotesDisplay.from_certificates(certificates)
+    >>> print(display.ax_[-1].get_title())
+    predicted: malignant
+    not called benign
+    within 0.888 (units of X)
+    """
+
+    def __init__(
+        self,
+        *,
+        certificate: Certificates,
+        x: NDArray[Any] | None = None,
+        feature_names: Any = None,
+    ) -> None:
+        self.certificate = certificate
+        self.x = x
+        self.feature_names = feature_names
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: Any = None,
+        *,
+        index: int = 0,
+        image_shape: tuple[int, ...] | None = None,
+        feature_names: Any = None,
+        certify_params: dict[str, Any] | None = None,
+        ax: Any = None,
+        units: str = UNITS,
+        **kwargs: Any,
+    ) -> VotesDisplay:
+        """Certify one input with a fitted estimator and plot.
+
+        Parameters
+        ----------
+        estimator : CostSensitiveSmoothedClassifier, or a Pipeline or search that ends in one
+            Fitted.
+        X : array-like (n, ...)
+            Inputs, of which one is certified.
+        y : array-like (n,), default=None
+            True labels; None, as in deployment: the row of the predicted class applies.
+        index : int, default=0
+            Which input.
+        image_shape : tuple of int, default=None
+            Shape of the image that a row of features holds, as (8, 8).
+        feature_names : sequence of str, default=None
+            None: the columns that the estimator was fitted on, if it knows them.
+        certify_params : dict, default=None
+            Passed to ``estimator.certify``, for instance ``{"n_estimation": 1000}``.
+        ax, units, **kwargs
+            See :meth:`plot`.
+
+        Returns
+        -------
+        display : VotesDisplay
+        """
+        one = _safe_indexing(X, [index])
+        clf, x = final_step(estimator, one)
+        certificates, _ = certify(
+            estimator, one, None if y is None else _safe_indexing(y, [index]), certify_params
+        )
+        if feature_names is None:
+            feature_names = getattr(clf, "feature_names_in_", None)
+        return cls.from_certificates(
+            certificates,
+            x=np.asarray(x)[0],
+            image_shape=image_shape,
+            feature_names=feature_names,
+            ax=ax,
+            units=units,
+            **kwargs,
+        )
+
+    @classmethod
+    def from_certificates(
+        cls,
+        certificates: Certificates,
+        *,
+        index: int = 0,
+        x: ArrayLike | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        feature_names: Any = None,
+        ax: Any = None,
+        units: str = UNITS,
+        **kwargs: Any,
+    ) -> VotesDisplay:
+        """Plot the certificate of one input.
+
+        Parameters
+        ----------
+        certificates : Certificates
+        index : int, default=0
+            Which of them.
+        x : array-like, default=None
+            The input; None: the votes alone are shown.
+        image_shape : tuple of int, default=None
+            Shape of the image that ``x`` holds, if it is flat.
+        feature_names : sequence of str, default=None
+            Names of the features of ``x``.
+        ax, units, **kwargs
+            See :meth:`plot`.
+
+        Returns
+        -------
+        display : VotesDisplay
+        """
+        one = check_certificates(certificates)[index]
+        image = None if x is None else np.asarray(x, dtype=float)
+        if image is not None and image_shape is not None:
+            image = image.reshape(image_shape)
+        display = cls(certificate=one, x=image, feature_names=feature_names)
+        return display.plot(ax, units=units, **kwargs)
+
+    def plot(self, ax: Any = None, *, units: str = UNITS, **kwargs: Any) -> VotesDisplay:
+        """Draw the input and the votes.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or a sequence of them, default=None
+            Where to plot: two axes (one if there is no ``x``), or one that is divided; None: a new
+            figure.
+        units : str
+            Units of the radius.
+        **kwargs : dict
+            Passed to matplotlib's ``barh`` for the votes.
+
+        Returns
+        -------
+        display : VotesDisplay
+            This object.
+        """
+        votes = self.certificate.votes[0]
+        height = max(3.2, 0.3 * len(votes) + 1.8)
+        if self.x is None:
+            self.figure_, self.ax_ = several_axes(ax, (1.0,), (5.5, height))
+        else:
+            self.figure_, self.ax_ = several_axes(ax, (1.0, 1.6), (8.5, max(height, 3.8)))
+        self.image_ = self.feature_bars_ = None
+        if self.x is not None:
+            if self.x.ndim == 1:
+                self.feature_bars_ = _draw_features(self.ax_[0], self.x, self.feature_names)
+            else:
+                self.image_ = _draw_image(self.ax_[0], self.x)
+        self._draw_votes(self.ax_[-1], kwargs)
+        self.ax_[-1].set_title(in_words(self.certificate, units), fontsize="medium")
+        return self
+
+    def _draw_votes(self, axes: Any, kwargs: dict[str, Any]) -> None:
+        c = self.certificate
+        votes, n = c.votes[0], int(c.votes[0].sum())
+        names = class_names(c)
+        top = int(np.flatnonzero(names == c.label[0])[0])  # of a weighted vote: not the longest bar
+        level = float(np.ravel(c.level)[0]) / 2
+        ruled_out, targets = c.radius_pair[0], ~np.isnan(c.radius_pair[0])
+        places = np.arange(len(votes))
+        share = votes / max(n, 1)
+        limits = np.stack(
+            [
+                share - clopper_pearson_lower(votes, n, level),
+                clopper_pearson_upper(votes, n, level) - share,
+            ]
+        )
+        style = {
+            "color": [BLUE if k == top else ORANGE if targets[k] else GREY for k in places],
+            "edgecolor": "black",
+            "linewidth": 0.8,
+            "xerr": np.maximum(limits, 0.0),
+            "error_kw": {"ecolor": "black", "capsize": 3, "elinewidth": 1},
+        }
+        self.bars_ = axes.barh(places, share, **{**style, **kwargs})
+        self.texts_ = []
+        for k in places[targets]:
+            self.bars_[k].set_hatch("///")
+            text = f"ruled out within {distance(ruled_out[k])}" if ruled_out[k] > 0 else "possible"
+            end = float(share[k] + limits[1, k]) + 0.02
+            inside = end > 0.6
+            self.texts_.append(
+                axes.text(
+                    0.98 if inside else end,
+                    k,
+                    text,
+                    ha="right" if inside else "left",
+                    va="center",
+                    fontsize="small",
+                    bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
+                )
+            )
+        axes.set_yticks(places, [str(name) for name in names])
+        axes.invert_yaxis()
+        axes.set_xlim(0, 1.02)
+        axes.set_xlabel(f"share of {n} noisy copies\n(sigma = {c.sigma:g})")
+
+
+def in_words(certificate: Certificates, units: str = UNITS) -> str:
+    """Say in a few short lines what the certificate of one input says."""
+    c = certificate
+    label, standard, group = c.label[0], float(c.radius_standard[0]), float(c.radius_group[0])
+    first = "abstains" if c.abstained[0] else f"predicted: {label}"
+    if c.y is not None:
+        first += f" (true class: {c.y[0]})"
+    targets = class_names(c)[~np.isnan(c.radius_pair[0])]
+    if c.abstained[0]:
+        second = "too close to certify anything"
+    elif group > 0:
+        # What is certified, and no more: not that the prediction is right.
+        what = " or ".join(map(str, targets)) if len(targets) <= 2 else "a sensitive target"
+        second = f"not called {what}\nwithin {distance(group)} ({units})"
+    elif len(targets):
+        second = "some costly mistake\nis not ruled out"
+    else:
+        second = f"stays {label}\nwithin {distance(standard)} ({units})"
+    return f"{first}\n{second}"
+
+
+def _draw_image(axes: Any, x: Floats) -> Any:
+    if x.ndim == 3 and x.shape[0] in (1, 3):
+        x = np.moveaxis(x, 0, -1)
+    if x.ndim == 3 and x.shape[-1] == 1:
+        x = x[..., 0]
+    if not (x.ndim == 2 or (x.ndim == 3 and x.shape[-1] == 3)):
+        raise ValueError(
+            "x must be features (d,) or an image (h, w), (c, h, w) or (h, w, c) with 1 or 3 "
+            f"channels; got shape {x.shape}. Pass image_shape, or leave x out."
+        )
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_title("input", fontsize="medium")
+    if x.ndim == 3:
+        span = max(float(np.ptp(x)), np.finfo(float).tiny)
+        inside = x.min() >= 0.0 and x.max() <= 1.0
+        return axes.imshow(x if inside else (x - x.min()) / span)
+    return axes.imshow(x, cmap="gray_r")
+
+
+def _draw_features(axes: Any, x: Floats, names: Any) -> Any:
+    labels = np.asarray([f"x[{i}]" for i in range(len(x))] if names is None else names, dtype=str)
+    if len(labels) != len(x):
+        raise ValueError(f"feature_names has {len(labels)} names for {len(x)} features.")
+    shown = np.sort(np.argsort(-np.abs(x), kind="stable")[:MAX_FEATURES])
+    places = np.arange(len(shown))
+    bars = axes.barh(places, x[shown], color=GREY, edgecolor="black", linewidth=0.8)
+    axes.axvline(0.0, color="black", linewidth=0.8)
+    axes.set_yticks(places, labels[shown], fontsize="small")
+    axes.invert_yaxis()
+    axes.set_xlabel("value")
+    few = len(shown) < len(x)
+    axes.set_title(
+        f"the {len(shown)} features furthest from 0" if few else "input", fontsize="medium"
+    )
+    return bars
