@@ -504,6 +504,15 @@ def test_decisions_agree_with_radii_and_cost_fewer_votes(fitted, iris):
         decided.abstention_rate()
 
 
+def test_decisions_are_the_same_from_two_processes(fitted, iris):
+    X, y = iris[0][::4], iris[1][::4]
+    params = {"mode": "decide", "eps": [0.1, 0.3], "kinds": ("group", "pair", "label")}
+    one = fitted.certify(X, y, **params)
+    two = pickle.loads(pickle.dumps(fitted)).set_params(n_jobs=2).certify(X, y, **params)
+    for name in ("votes", "certified_group", "certified_pair", "abstained"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+
+
 def test_a_sensitive_label_is_never_certified_by_a_decision(iris):
     X, y = iris
 

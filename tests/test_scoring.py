@@ -2,8 +2,10 @@
 
 import pickle
 
+import joblib
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
 from sklearn.naive_bayes import GaussianNB
@@ -58,6 +60,30 @@ def test_grid_search_over_lambda_and_gamma_with_two_jobs(iris):
         (k.removeprefix("objective__"), v) for k, v in search.best_params_.items()
     }
     assert len(set(map(tuple, np.c_[accuracy, rob_cs]))) > 1
+
+
+def test_grid_search_runs_on_a_dask_cluster_with_the_same_scores(iris):
+    distributed = pytest.importorskip("dask.distributed")
+    search = GridSearchCV(
+        quick(max_epochs=3),
+        {"objective__lambda_sensitive": [0.1, 3.0]},
+        scoring=certified_scorer(0.2, n_estimation=150, metrics=["rob_cs", "accuracy"]),
+        refit=best_under("rob_cs"),
+        cv=2,
+        error_score="raise",
+    )
+    here = clone(search).fit(*iris)
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster),
+        joblib.parallel_config(backend="dask"),
+    ):
+        there = clone(search).fit(*iris)
+    for metric in ("rob_cs", "accuracy"):
+        name = f"mean_test_{metric}"
+        np.testing.assert_array_equal(here.cv_results_[name], there.cv_results_[name])
 
 
 def test_objective_names_are_gridded_too(iris):
