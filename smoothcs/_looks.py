@@ -160,10 +160,22 @@ def check_selection(selection_votes: ArrayLike, targets: ArrayLike) -> tuple[Int
 
 
 def blocker_sets(
-    selection: Ints, targets: Bools, mode: str, blockers: bool | int, etas: Floats | None
+    selection: Ints,
+    targets: Bools,
+    mode: str,
+    blockers: bool | int,
+    etas: Floats | None,
+    weights: Floats,
 ) -> BlockerSets:
     if blockers is False:
-        return single_blocker(selection.argmax(axis=1), selection.shape[1])
+        return single_blocker((selection * weights).argmax(axis=1), selection.shape[1], weights)
     size = 3 if blockers is True else check_integer("blockers", blockers)
     allowed = ~targets if mode == "group" else None
-    return choose_blockers(selection, targets, allowed, max_size=size, eta=etas)
+    return choose_blockers(selection, targets, allowed, max_size=size, eta=etas, weights=weights)
+
+
+def check_vote_weights(weights: ArrayLike | None, n_classes: int) -> Floats:
+    array = np.ones(n_classes) if weights is None else np.asarray(weights, dtype=np.float64)
+    if array.shape != (n_classes,) or not (np.isfinite(array) & (array > 0)).all():
+        raise ValueError(f"weights must be {n_classes} finite numbers > 0; got {weights!r}.")
+    return array

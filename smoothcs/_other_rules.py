@@ -10,11 +10,19 @@ References
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
-from smoothcs._looks import Looks, blocker_sets, check_selection, look_schedule
+from smoothcs._looks import (
+    Looks,
+    blocker_sets,
+    check_selection,
+    check_vote_weights,
+    look_schedule,
+)
 from smoothcs._validation import check_integer, check_positive, check_real
 from smoothcs.bounds import top_two_abstains
 from smoothcs.exact import exact_group_radius, likely_radius
@@ -28,7 +36,7 @@ class RadiusRule(Looks):
 
     Parameters
     ----------
-    selection_votes, targets, sigma, alpha, n_max, blockers
+    selection_votes, targets, sigma, alpha, n_max, blockers, weights
         As in `StoppingRule`, for the group of all targets.
     radius_tol : float
         Stop when n_max votes are estimated to gain less than this, in the units of sigma; > 0.
@@ -65,6 +73,7 @@ class RadiusRule(Looks):
         alpha: float = 0.001,
         n_max: int = 100_000,
         blockers: bool | int = True,
+        weights: ArrayLike | None = None,
         first_look: int = 1000,
         growth: float = 3.0,
         final_share: float = 0.5,
@@ -77,7 +86,8 @@ class RadiusRule(Looks):
         self.sigma = check_positive("sigma", sigma)
         self.radius_tol = check_positive("radius_tol", radius_tol)
         self.targets = wanted
-        self.blockers = blocker_sets(selection, wanted, "group", blockers, None)
+        w = check_vote_weights(weights, selection.shape[1])
+        self.blockers = blocker_sets(selection, wanted, "group", blockers, None, w)
         self._finished = np.asarray(~wanted.any(axis=1))
         self.radius = np.where(self._finished, np.inf, 0.0)
 
@@ -115,6 +125,9 @@ class PredictionRule(Looks):
         Votes at the first look.
     growth, final_share, futility
         As in `StoppingRule`.
+    decision : object, optional
+        A decision rule other than the plurality vote, `smoothcs.decision.WeightedVote` or
+        `smoothcs.decision.ExpectedCost`, whose own test takes the place of PREDICT.
 
     Attributes
     ----------
@@ -140,22 +153,32 @@ class PredictionRule(Looks):
         growth: float = 1.5,
         final_share: float = 0.5,
         futility: float = 0.005,
+        decision: Any = None,
     ) -> None:
         looks, levels = look_schedule(
             n_max, alpha, first_look=first_look, growth=growth, final_share=final_share
         )
         super().__init__(check_integer("n_inputs", n_inputs, low=0), looks, levels)
+        self.decision = decision
         self.futility = check_real("futility", futility, low=0.0, high=1.0, high_open=True)
         self.label = np.full(n_inputs, -1, dtype=np.intp)
 
     def _look_at(self, inputs: NDArray[np.intp], votes: Ints, look: int) -> None:
-        decided = ~top_two_abstains(votes, float(self.levels[look]))
-        self.label[inputs[decided]] = votes[decided].argmax(axis=1)
-        second, first = np.partition(votes, -2, axis=1)[:, -2:].T.astype(np.float64)
+        level = float(self.levels[look])
+        if self.decision is None:
+            winner, abstains = votes.argmax(axis=1), top_two_abstains(votes, level)
+            scores = np.eye(votes.shape[1])
+        else:
+            winner, abstains = self.decision.winner(votes), self.decision.abstains(votes, level)
+            scores = self.decision.scores
+        decided = ~abstains
+        self.label[inputs[decided]] = winner[decided]
+        second, first = np.argsort(votes @ scores, axis=1)[:, -2:].T
         n, n_max = float(self.looks[look]), float(self.looks[-1])
         # Normal forecast of the lead at n_max, per vote: its variance is about that of the lead.
-        lead = (first - second) / n
-        spread = np.maximum(first + second, 1.0) / n
+        step = (scores[:, first] - scores[:, second]).T
+        lead = (votes * step).sum(axis=1) / n
+        spread = np.maximum((votes * step**2).sum(axis=1), 1.0) / n
         needed = -ndtri(0.5 * self.levels[-1]) * np.sqrt(spread / n_max)
         unsure = np.sqrt(spread * (1.0 / n - 1.0 / n_max)) + 1e-12
         hopeless = ndtr((lead - needed) / unsure) < self.futility

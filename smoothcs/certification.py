@@ -147,7 +147,7 @@ def certify_votes(
     >>> certificates.label
     array([1, 0])
     >>> certificates.radius_group.round(3)
-    array([0.881, 0.   ])
+    array([0.889, 0.   ])
     """
     picked = check_votes("selection", selection)
     votes = check_votes("estimation", estimation)

@@ -23,7 +23,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothcs._look_tests import LookTests
-from smoothcs._looks import Looks, blocker_sets, check_selection, look_schedule
+from smoothcs._looks import (
+    Looks,
+    blocker_sets,
+    check_selection,
+    check_vote_weights,
+    look_schedule,
+)
 from smoothcs._other_rules import PredictionRule, RadiusRule
 from smoothcs._validation import check_choice, check_positive, check_real
 
@@ -69,6 +75,8 @@ class StoppingRule(Looks):
     also_correct : array_like of int of shape (n_inputs,), optional
         Class indices y: every claim then includes "the smoothed classifier predicts y at the
         input". It costs no alpha (an intersection-union test).
+    weights : array_like of float of shape (n_classes,), optional
+        Weights > 0 of a weighted vote: the claims are then about ``argmax_k w_k h_k``.
     first_look, growth, final_share
         See `look_schedule`.
     futility : float, default=0.005
@@ -116,6 +124,7 @@ class StoppingRule(Looks):
         mode: str = "group",
         blockers: bool | int = True,
         also_correct: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
         first_look: int = 100,
         growth: float = 1.5,
         final_share: float = 0.5,
@@ -135,8 +144,11 @@ class StoppingRule(Looks):
         self.targets = wanted
         self._order = np.argsort(self.eps, kind="stable")
         self._eta = self.eps / self.sigma
-        self.blockers = blocker_sets(selection, wanted, self.mode, blockers, self._eta)
         n_inputs, n_classes = selection.shape
+        self._weights = check_vote_weights(weights, n_classes)
+        self.blockers = blocker_sets(
+            selection, wanted, self.mode, blockers, self._eta, self._weights
+        )
         self.proven = np.zeros((n_inputs, len(self.eps), n_classes), dtype=bool)
         self.status = np.full((n_inputs, len(self.eps)), CONTINUE)
         self._label, self._rivals = _rivals(also_correct, selection.shape)
@@ -190,8 +202,10 @@ class StoppingRule(Looks):
 
     def _label_test(self, inputs: NDArray[np.intp], votes: Ints, n: int, level: float) -> LookTests:
         """Return the test that the label gets more votes than each rival, at the input itself."""
-        own = np.take_along_axis(votes, self._label[inputs][:, None], axis=1)
-        return LookTests(np.broadcast_to(own, votes.shape), votes, np.ones(votes.shape), n, level)
+        label = self._label[inputs][:, None]
+        own = np.take_along_axis(votes, label, axis=1)
+        scale = self._weights / self._weights[label]
+        return LookTests(np.broadcast_to(own, votes.shape), votes, scale, n, level)
 
     def _settle(self, inputs: NDArray[np.intp]) -> None:
         """Certify where every hypothesis has been rejected."""
