@@ -17,6 +17,7 @@ from scipy.stats import binom, binomtest
 
 from smoothcs.bounds import clopper_pearson_lower, clopper_pearson_upper
 from smoothcs.certification import certify_votes, radii_from_probabilities
+from smoothcs.planning import simulate_decisions
 
 BOUNDS = ["closed-form", "paper"]
 
@@ -167,6 +168,41 @@ def test_no_costly_class_is_predicted_within_the_radius_more_than_alpha_often(rn
         assert np.mean(c.radius_group > 0) > 0.02  # the promise is not kept by silence
         assert np.nanmin(reached) == pytest.approx(classifier.distance(z, omega))
     for kind in failures.values():
+        assert_at_most(np.concatenate(kind), alpha)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.001])
+@pytest.mark.parametrize("sequential", [False, True])
+def test_the_exact_test_claims_the_true_distance_at_most_alpha_often(rng, alpha, sequential):
+    repeats, n, claimed = 4000, 400, {"group": [], "pair": [], "standard": []}
+    for edges, z, omega in SITES:
+        classifier = Intervals(edges)
+        h = classifier.probabilities(z)
+        m, top = len(h), int(h.argmax())
+        reached = classifier.distance(z, omega)
+        draws = {"sigma": SIGMA, "alpha": alpha, "random_state": rng, "n_selection": 20}
+        draws |= {"n_max": n} if sequential else {"n_max": n, "first_look": n}
+        for kind, targets, eps in (
+            ("group", omega, reached),
+            ("pair", omega, reached),
+            ("standard", np.delete(np.arange(m), top), None),
+        ):
+            eps = classifier.distance(z, targets) if eps is None else eps
+            result = simulate_decisions(
+                np.tile(h, (repeats, 1)),
+                y=np.full(repeats, top),
+                cost_matrix=cost_row(targets, m, seed=top),
+                eps=eps,
+                mode="pairs" if kind == "pair" else "group",
+                futility=0.0,
+                **draws,
+            )
+            if kind == "pair":
+                nearest = [k for k in omega if classifier.distance(z, [k]) <= reached + 1e-9]
+                claimed[kind].append(result.certified_pair[:, nearest].any(axis=1))
+            else:
+                claimed[kind].append(result.certified)
+    for kind in claimed.values():
         assert_at_most(np.concatenate(kind), alpha)
 
 
@@ -332,7 +368,8 @@ def test_a_level_multiplied_by_the_targets_fails_and_ours_do_not(alpha):
 # -- tightness: with many votes almost all of the exact radius is certified ---------------------
 
 
-def test_a_million_votes_certify_98_percent_of_the_exact_radius(rng):
+@pytest.mark.parametrize("bound", ["exact", "closed-form"])
+def test_a_million_votes_certify_98_percent_of_the_exact_radius(rng, bound):
     # Two classes nearer to a tie than .65 : .35 need more votes for 98 percent.
     n, alpha = 1_000_000, 0.001
     h = np.array(
@@ -349,8 +386,10 @@ def test_a_million_votes_certify_98_percent_of_the_exact_radius(rng):
     )
     votes = rng.multinomial(n, h)
     options = {"sigma": 0.25, "cost_matrix": cost_row([1, 2], 4), "y": np.zeros(len(h), dtype=int)}
-    c = certify_votes(rng.multinomial(10_000, h), votes, alpha=alpha, **options)
     exact = radii_from_probabilities(h, **options)
+    # The formula knows single blockers only.
+    options.update(bound=bound, blockers=False)
+    c = certify_votes(rng.multinomial(10_000, h), votes, alpha=alpha, **options)
     assert np.all(exact.group > 0)
     assert np.all(c.radius_group >= 0.98 * exact.group)
     assert np.all(c.radius_group <= exact.group)
