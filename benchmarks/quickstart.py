@@ -26,8 +26,9 @@ GRIDS = {
         "objective__gamma_sensitive": [8.0],
     },
     "breast cancer": {
+        "objective__normalize_costs": [False, True],
         "objective__lambda_robust": [0.3],
-        "objective__lambda_sensitive": [0.03, 0.1, 0.3, 1.0],
+        "objective__lambda_sensitive": [0.1, 0.3, 1.0, 3.0],
         "objective__gamma_sensitive": [4.0, 8.0],
     },
 }
@@ -65,9 +66,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", choices=list(GRIDS))
     args = parser.parse_args()
     print(f"{'data':14}{'method':12}{'seed':>5}{'acc':>8}{'rob_cs':>8}{'grave':>8}{'cost':>8}")
     for name, grid in GRIDS.items():
+        if args.only not in (None, name):
+            continue
         rows: dict[str, list[list[float]]] = {"gaussian": [], "margin-cs": []}
         for seed in range(args.seeds):
             start = time.perf_counter()
