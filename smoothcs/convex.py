@@ -122,7 +122,7 @@ class ConvexRelaxationClassifier(ClassifierMixin, BaseEstimator):
         Shape of one input.
     n_features_in_ : int
         Number of columns (channels, for images), when ``X`` is an array.
-    feature_names_in_ : ndarray (n_features_in_,)
+    feature_names_in_ : ndarray of str
         Column names, when ``X`` is a frame.
 
     See Also
@@ -379,7 +379,7 @@ class ConvexRelaxationClassifier(ClassifierMixin, BaseEstimator):
     def certified_report(
         self, X: Any, y: Any = None, *, eps: float | None = None
     ) -> dict[str, Any]:
-        """Return every metric of [ZE19]_, under the names that the smoothed classifier uses too.
+        """Return every metric of [ZE19], under the names that the smoothed classifier uses too.
 
         Parameters
         ----------
