@@ -145,8 +145,8 @@ class ConvexRelaxationClassifier(ClassifierMixin, BaseEstimator):
             cv=ShuffleSplit(1, test_size=0.2, random_state=0),
         ).fit(X, y)
 
-    Its tasks are :meth:`CostMatrix.pairwise`, ``seedwise``, ``targetwise`` and, for those with a
-    formula (small-large, large-small, vehicle-animal), ``from_function``.
+    Its tasks are the builders of :class:`CostMatrix`: ``pairwise``, ``seedwise``, ``targetwise``,
+    ``small_large``, ``large_small`` and ``vehicle_animal``.
 
     References
     ----------

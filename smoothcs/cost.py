@@ -244,6 +244,58 @@ class CostMatrix:
             )
         return cls._build("from_function", (function,), None, classes)
 
+    @classmethod
+    def small_large(cls, classes: ArrayLike | None = None) -> CostMatrix:
+        """Calling a number a larger one costs the square of the gain ([ZE19], Section 4.1).
+
+        Examples
+        --------
+        >>> CostMatrix.small_large(classes=[0, 1, 2])
+        CostMatrix([[0, 1, 4], [0, 0, 1], [0, 0, 0]], classes=[0, 1, 2])
+        """
+        return cls.from_function(_gain_squared, classes)
+
+    @classmethod
+    def large_small(cls, classes: ArrayLike | None = None) -> CostMatrix:
+        """Calling a number a smaller one costs the square of the loss ([ZE19], Section 4.1).
+
+        Examples
+        --------
+        >>> CostMatrix.large_small(classes=[0, 1, 2])
+        CostMatrix([[0, 0, 0], [1, 0, 0], [4, 1, 0]], classes=[0, 1, 2])
+        """
+        return cls.from_function(_loss_squared, classes)
+
+    @classmethod
+    def vehicle_animal(
+        cls,
+        vehicles: Iterable[Any],
+        animals: Iterable[Any],
+        across: float = 10.0,
+        within: float = 1.0,
+        classes: ArrayLike | None = None,
+    ) -> CostMatrix:
+        """Calling a vehicle an animal costs ``across``, another vehicle ``within`` ([ZE19], 4.2).
+
+        Parameters
+        ----------
+        vehicles, animals : iterable of labels
+            The group that is guarded, and the one it must least be taken for.
+        across, within : float, default=10.0, 1.0
+            Costs between the groups and inside the first.
+        classes : array-like of shape (m,), default=None
+            The classes to tie the matrix to; None leaves that to :meth:`align`.
+
+        Examples
+        --------
+        >>> CostMatrix.vehicle_animal(["car", "ship"], ["cat"], classes=["car", "cat", "ship"])
+        CostMatrix([[0, 10, 1], [0, 0, 0], [1, 10, 0]], classes=['car', 'cat', 'ship'])
+        """
+        seeds, targets = list(vehicles), list(animals)
+        costs = {(seed, other): within for seed in seeds for other in seeds if seed != other}
+        costs.update({(seed, target): across for seed in seeds for target in targets})
+        return cls(costs, classes=classes)
+
     # -- views --------------------------------------------------------------------------------
 
     @property
@@ -745,3 +797,12 @@ def _from_frame(frame: Any) -> tuple[NDArray[np.float64], NDArray[Any]]:
     order = [columns.index(label) for label in rows]
     classes = _class_array(list(rows))
     return _check_matrix(frame.to_numpy()[:, order], classes), classes
+
+
+# Functions of the module, so that matrices which are not tied to classes yet can be pickled.
+def _gain_squared(seed: float, target: float) -> float:
+    return (target - seed) ** 2 if target > seed else 0.0
+
+
+def _loss_squared(seed: float, target: float) -> float:
+    return (target - seed) ** 2 if target < seed else 0.0

@@ -388,3 +388,18 @@ def test_without_labels_a_builder_counts_classes_by_index():
     assert as_cost_matrix({(0, 1): 3}, n_classes=2).matrix.tolist() == [[0, 3], [0, 0]]
     with pytest.raises(ValueError, match="unknown label 2"):
         as_cost_matrix({(0, 2): 3}, n_classes=2)
+
+
+def test_the_tasks_of_zhang_and_evans_are_builders():
+    labels = np.arange(10)
+    gain = labels[None, :] - labels[:, None]
+    up = pickle.loads(pickle.dumps(CostMatrix.small_large())).align(labels)
+    down = CostMatrix.large_small().align(labels)
+    np.testing.assert_array_equal(up.matrix, np.where(gain > 0, gain**2, 0))
+    np.testing.assert_array_equal(down.matrix, np.where(gain < 0, gain**2, 0))
+    task = CostMatrix.vehicle_animal([0, 1], [2]).align([0, 1, 2, 3])
+    np.testing.assert_array_equal(
+        task.matrix, [[0, 1, 10, 0], [1, 0, 10, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    )
+    with pytest.raises(ValueError, match="must cost 0"):
+        CostMatrix.vehicle_animal([0, 1], [1], classes=[0, 1])
