@@ -442,8 +442,8 @@ def test_memory_depends_neither_on_n_nor_on_the_size_of_the_data():
     run = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
     few, many, one_item, data_set = map(float, run.stdout.split())
     assert many - few < 16  # 1,000,000 noisy inputs of 64 numbers would be 488 MiB
-    # The data are 600 MiB. What stays is the allocator's, a few items for each worker thread: 67 MiB
-    # were seen on one run and less than 64 on others.
+    # The data are 600 MiB. What stays is the allocator's, a few items for each worker thread: one
+    # run had 67 MiB, others less than 64.
     assert data_set - one_item < 150
 
 
