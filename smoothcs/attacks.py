@@ -26,7 +26,7 @@ def l2_pgd(
     x: Tensor,
     y: Tensor,
     *,
-    eps: float,
+    eps: float | Tensor,
     sigma: float | None = None,
     noise: Tensor | NoiseDraws | None = None,
     n_noise: int = 16,
@@ -50,8 +50,9 @@ def l2_pgd(
         Inputs, in the space in which the noise is added.
     y : Tensor of shape (b,), int64
         True classes to be left, or target classes to be reached if ``targeted``.
-    eps : float
-        Radius of the ball, in units of ``x``.
+    eps : float or Tensor of shape (b,)
+        Radius >= 0 of the ball, in units of ``x``; a tensor gives every input its own, for example
+        its certified radius.
     sigma, n_noise, generator
         Standard deviation, number and source of the noise draws, unless ``noise`` is given.
         ``generator=None`` is torch's default generator.
@@ -59,7 +60,7 @@ def l2_pgd(
         Noise to be added, already scaled by sigma.
     n_steps : int, default=10
     step_size : float, optional
-        Length of a step, in units of ``x``; None: ``2 * eps / n_steps``.
+        Length of a step, in units of ``x``; None: ``2 * eps / n_steps``, each input by its own eps.
     targeted : bool, default=False
     bounds : (low, high), optional
         Box that holds the inputs and must hold the result, for example (0, 1). None: no clamping.
@@ -90,9 +91,15 @@ def l2_pgd(
     >>> bool((x_adv.norm(dim=1) <= 0.5001).all())
     True
     """
-    check_real("eps", eps, low=0.0, high_open=True)
+    eps = _check_eps(eps, x)
     check_integer("n_steps", n_steps)
-    step_size = 2 * eps / n_steps if step_size is None else check_positive("step_size", step_size)
+    length: float | Tensor
+    if step_size is not None:
+        length = check_positive("step_size", step_size)
+    elif isinstance(eps, Tensor):
+        length = (2 * eps / n_steps).view(-1, *[1] * (x.ndim - 1))
+    else:
+        length = 2 * eps / n_steps
     draws = _as_draws(x, noise, n_noise, sigma, generator, microbatch)
     if bounds is not None and not bool(((x >= bounds[0]) & (x <= bounds[1])).all()):
         raise ValueError(f"bounds must hold every input; got bounds={bounds} and inputs outside.")
@@ -108,7 +115,7 @@ def l2_pgd(
             lambda x_adv: sign * soft_smoothed_loss(module, x_adv, y, draws),
             x,
             n_steps=n_steps,
-            step_size=step_size,
+            step_size=length,
             project=project,
         )
 
@@ -124,10 +131,13 @@ def normalized_ascent(
     x: Tensor,
     *,
     n_steps: int,
-    step_size: float,
+    step_size: float | Tensor,
     project: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Climb ``loss`` (b, ...) -> (b,) from ``x`` by steps of length ``step_size`` in l2."""
+    """Climb ``loss`` (b, ...) -> (b,) from ``x`` by steps of length ``step_size`` in l2.
+
+    Steps that differ between examples have shape (b, 1, ...).
+    """
     x_adv = x.detach()
     for _ in range(n_steps):
         with torch.enable_grad():
@@ -149,11 +159,26 @@ def unit_l2(v: Tensor) -> Tensor:
     return (flat / flat.norm(dim=1, keepdim=True).clamp(min=tiny)).view_as(v)
 
 
-def project_l2(v: Tensor, radius: float) -> Tensor:
-    """Shrink every example of (b, ...) to l2 length at most ``radius``."""
+def project_l2(v: Tensor, radius: float | Tensor) -> Tensor:
+    """Shrink every example of (b, ...) to l2 length at most ``radius``, one number or (b,)."""
     flat = v.flatten(1)
+    if isinstance(radius, Tensor):
+        radius = radius[:, None]
     length = flat.norm(dim=1, keepdim=True).clamp(min=torch.finfo(v.dtype).tiny)
     return (flat * (radius / length).clamp(max=1.0)).view_as(v)
+
+
+def _check_eps(eps: float | Tensor, x: Tensor) -> float | Tensor:
+    if not isinstance(eps, Tensor):
+        return check_real("eps", eps, low=0.0, high_open=True)
+    if eps.shape != x.shape[:1]:
+        raise ValueError(
+            f"eps must be a number or a tensor of shape ({len(x)},), one radius for each input; "
+            f"got shape {tuple(eps.shape)}."
+        )
+    if not bool(((eps >= 0) & eps.isfinite()).all()):
+        raise ValueError("eps must hold finite numbers >= 0.")
+    return eps.to(x)
 
 
 def _as_draws(

@@ -122,6 +122,25 @@ def test_examples_of_a_batch_are_attacked_independently():
     np.testing.assert_allclose(together, torch.cat(alone), atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(4,), (1, 2, 2)])
+@pytest.mark.parametrize("step_size", [None, 0.2])
+def test_every_input_may_have_its_own_eps(shape, step_size):
+    module, noise = net(4), 0.5 * randn(5, 3, *shape, seed=2)
+    x, y = randn(5, *shape), torch.tensor([0, 1, 2, 0, 1])
+    eps = torch.tensor([0.0, 0.1, 0.5, 1.0, 5.0])
+    options = {"n_steps": 6, "step_size": step_size}
+    together = l2_pgd(module, x, y, eps=eps, noise=noise, **options)
+    alone = [
+        l2_pgd(module, x[[i]], y[[i]], eps=float(eps[i]), noise=noise[[i]], **options)
+        for i in range(len(x))
+    ]
+    np.testing.assert_allclose(together, torch.cat(alone), atol=1e-5)
+    reached = lengths(together - x)
+    assert (reached <= eps * (1 + 1e-4)).all()
+    if step_size is None:
+        assert (reached[1:] > 0.5 * eps[1:]).all()
+
+
 @pytest.mark.parametrize("microbatch", [1, 2, 5])
 def test_microbatches_change_nothing(microbatch):
     module, x, y = net(4), randn(5, 4), torch.tensor([0, 1, 2, 0, 1])
@@ -190,6 +209,11 @@ def test_projection_leaves_the_inside_alone():
     ("kwargs", "match"),
     [
         ({"eps": -1.0}, "eps must be"),
+        ({"eps": torch.ones(4)}, r"eps must be a number or a tensor of shape \(5,\)"),
+        ({"eps": torch.tensor(1.0)}, r"eps must be a number or a tensor of shape \(5,\)"),
+        ({"eps": torch.tensor([1.0, 1, 1, 1, -1])}, "eps must hold finite numbers"),
+        ({"eps": torch.tensor([1.0, 1, 1, 1, torch.nan])}, "eps must hold finite numbers"),
+        ({"eps": torch.tensor([1.0, 1, 1, 1, torch.inf])}, "eps must hold finite numbers"),
         ({"n_steps": 0}, "n_steps must be"),
         ({"step_size": 0.0}, "step_size must be"),
         ({"n_noise": 0}, "n_noise must be"),
