@@ -264,16 +264,21 @@ def _where_tails_vanish(
 
     Judged by z-scores at both ends; what is cut off is bounded like the rest outside the window.
     """
-    scores = []
-    for count in (low, high):
-        trials = cases.n[case] - count
-        k = cases.k[cases.offset[case] + count - cases.first[case]]
+    n, offset, first = (values[case] for values in (cases.n, cases.offset, cases.first))
+
+    def score(count: Ints) -> Floats:
+        trials = n - count
         spread = np.sqrt(trials * share * (1.0 - share)) + 0.5
-        scores.append((k - trials * share) / spread)
+        return (cases.k[offset + count - first] - trials * share) / spread
+
     enough = cases.reach[case] + 1.5
-    cut = (enough - scores[0]) / np.maximum(scores[1] - scores[0], 1e-9)
+    at_low, at_high = score(low), score(high)
+    cut = (enough - at_low) / np.maximum(at_high - at_low, 1e-9)
     shorter = low + np.ceil(np.clip(cut, 0.0, 1.0) * (high - low)).astype(np.int64) + 2
-    return np.where(scores[1] > enough, np.minimum(shorter, high), high)
+    shorter = np.minimum(shorter, high)
+    # The scores are no straight line: near the edge of the simplex the guess may come too early.
+    vanished = (at_high > enough) & (score(shorter) > enough - 0.5)
+    return np.where(vanished, shorter, high)
 
 
 def _binomial_tail(k: Floats, trials: Floats, p: Floats) -> Floats:
