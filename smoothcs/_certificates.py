@@ -38,6 +38,14 @@ _PER_INPUT = (
     "votes",
     "selection_votes",
 )
+# The types of those of which only one is right, whatever the order of their bytes.
+_STORED_AS = {
+    "radius_standard": "f8",
+    "radius_group": "f8",
+    "radius_pair": "f8",
+    "votes": "i8",
+    "selection_votes": "i8",
+}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -304,6 +312,9 @@ class Certificates:
     def load(cls, path: str | os.PathLike[str]) -> Certificates:
         """Read what :meth:`save` wrote. Nothing in the file is ever run.
 
+        Certificates of a decision rule come back as
+        :class:`~smoothcs.decision.DecisionCertificates`.
+
         Raises
         ------
         ValueError
@@ -327,12 +338,20 @@ class Certificates:
         }
         values["cost_matrix"] = CostMatrix(values.pop("costs"), classes=values.pop("classes", None))
         values.setdefault("y", None)
+        if cls is Certificates and not {"weights", "decision_costs"}.isdisjoint(values):
+            from smoothcs._decision_certificates import DecisionCertificates
+
+            cls = DecisionCertificates
         certificates = cls(**values)
         certificates._check()
         return certificates
 
     def _check(self) -> None:
         """Refuse fields that do not fit together, as those of a damaged file."""
+        for name, kind in _STORED_AS.items():
+            # Radii of a shorter type may have been rounded up.
+            if np.asarray(getattr(self, name)).dtype.str[1:] != kind:
+                raise ValueError(f"{name} is not stored as {kind}.")
         shape = check_votes("votes", self.votes).shape
         if check_votes("selection_votes", self.selection_votes).shape != shape:
             raise ValueError("votes and selection_votes differ in shape.")

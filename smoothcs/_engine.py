@@ -215,6 +215,7 @@ def run_workers(
 
     def work(forward: Forward) -> None:
         try:
+            torch.get_num_threads()  # a thread's first question undoes an earlier setting
             torch.set_num_threads(1)  # PyTorch keeps a number for every thread
             Worker(scheduler, forward, batch_size, sigma).run()
         except BaseException as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 import weakref
 from collections.abc import Callable
@@ -84,12 +85,13 @@ class LocalRun:
     def __init__(self, settings: Settings, x: np.ndarray, n_votes: int = 0) -> None:
         self._settings = settings
         self._devices = resolve_devices(settings.device)
+        self._threads = one_thread_per_worker.threads_outside()
         is_module = isinstance(settings.classifier, nn.Module)
         if not is_module:
             # Nothing is known of a callable's thread safety, so it runs in the calling thread.
             self._devices = [torch.device("cpu")]
         elif self._devices == [torch.device("cpu")]:
-            self._devices *= torch.get_num_threads()
+            self._devices *= self._threads
         self._forwards: list[Forward] = []
         for device in dict.fromkeys(self._devices):
             forward = Forward(
@@ -117,7 +119,7 @@ class LocalRun:
         if place not in cache:
             if n_votes < _WORTH_MEASURING * _MEASURING * start * len(self._devices):
                 return start
-            with one_thread_per_worker(self._devices):
+            with one_thread_per_worker(self._devices, self._threads):
                 cache[place] = first.best_batch_size(start)
         return cache[place]
 
@@ -139,7 +141,7 @@ class LocalRun:
             on_votes,
         )
         _keep_freed_memory()
-        with one_thread_per_worker(self._devices):
+        with one_thread_per_worker(self._devices, self._threads):
             if settings.compile and isinstance(settings.classifier, nn.Module):
                 self._compile()
             found = {forward.device: forward for forward in self._forwards}
@@ -164,19 +166,41 @@ class one_thread_per_worker:
 
     Every core then runs batches of its own, which needs no synchronisation within an operation and
     is faster than one batch on all cores.
+
+    Runs in several threads of the caller may overlap. PyTorch keeps the number for each thread, but
+    a thread that asks for the first time gets what any thread set last, which may be our 1.
     """
 
-    def __init__(self, devices: list[torch.device]) -> None:
+    _lock = threading.Lock()
+    _n_running = 0
+    _outside = 1
+
+    def __init__(self, devices: list[torch.device], threads: int) -> None:
         self._several = len(devices) > 1
+        self._threads = threads
+
+    @classmethod
+    def threads_outside(cls) -> int:
+        """Return the number of threads that an operation has outside of all runs."""
+        with cls._lock:
+            threads = torch.get_num_threads()  # now it is settled for this thread
+            return cls._outside if cls._n_running > 0 else threads
 
     def __enter__(self) -> None:
-        self._threads = torch.get_num_threads()
         if self._several:
-            torch.set_num_threads(1)
+            cls = type(self)
+            with cls._lock:
+                if cls._n_running == 0:
+                    cls._outside = self._threads
+                cls._n_running += 1
+                torch.set_num_threads(1)
 
     def __exit__(self, *exception: object) -> None:
         if self._several:
-            torch.set_num_threads(self._threads)
+            cls = type(self)
+            with cls._lock:
+                torch.set_num_threads(self._threads)
+                cls._n_running -= 1
 
 
 def _keep_freed_memory() -> None:
@@ -276,7 +300,7 @@ def _draw_shard(
 def restore(settings: Settings, source: Source, store: ResumeFile) -> list[Result]:
     """Return the finished inputs of a resume file, after checking that they are these inputs."""
     expected = schedule_digest(settings.schedule)
-    results = []
+    results: dict[int, Result] = {}
     for record in store.records:
         if record.purpose != settings.purpose:
             continue
@@ -288,8 +312,11 @@ def restore(settings: Settings, source: Source, store: ResumeFile) -> list[Resul
             )
         if record.index >= len(source) or record.digest != content_digest(source.get(record.index)):
             raise ValueError(f"{where} of other data: X[{record.index}] is another input.")
-        results.append((record.index, record.digest, record.looks))
-    return results
+        known = results.get(record.index)
+        if known is not None and not np.array_equal(known[2], record.looks):
+            raise ValueError(f"{where} of input {record.index} twice, and they differ.")
+        results[record.index] = (record.index, record.digest, record.looks)
+    return list(results.values())
 
 
 def settings_for_probe(settings: Settings) -> Settings:

@@ -34,10 +34,11 @@ bytes                   content
 ======================  ===========================================================================
 
 A record that was cut off (the process was killed while writing, the disk was full) is removed with
-a warning when the file is opened; so is a last record with a wrong CRC. A wrong CRC elsewhere means
-that the file was damaged, and it is refused. So is a file of another classifier, sigma, key or
-precision, and a record of another input or schedule: votes are continued with exactly what they
-were begun with, or not at all.
+a warning when the file is opened; so are a last record with a wrong CRC and zeros at the end, which
+a loss of power may leave. A wrong CRC or an impossible length elsewhere means that the file was
+damaged, and it is refused. So is a file of another classifier, sigma, key or precision, and a
+record of another input or schedule: votes are continued with exactly what they were begun with, or
+not at all. Checksums find accidents, not forgery: whoever may write the file may write votes.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ _MAGIC = b"SMOOTHCS"
 _HINTS = ("batch_size",)
 _RECORD = struct.Struct("<BQ32s16s")
 _SECONDS_BETWEEN_SYNCS = 5.0
+_MAX_BATCH_SIZE = 2**31
 
 
 class FileInUseError(ValueError):
@@ -92,10 +94,13 @@ class Record:
 
     @classmethod
     def from_body(cls, body: bytes, n_classes: int) -> Record:
-        """Return the record from what stands between its length and its CRC."""
+        """Return the record from what stands between its length and its CRC, or raise."""
         purpose, index, digest, schedule = _RECORD.unpack_from(body)
         looks = np.frombuffer(body, dtype="<i8", offset=_RECORD.size).reshape(-1, n_classes)
-        return cls(PURPOSES[purpose], index, digest, schedule, looks.astype(np.int64))
+        looks = looks.astype(np.int64)
+        if purpose >= len(PURPOSES) or np.any(looks < 0) or np.any(looks[1:] < looks[:-1]):
+            raise ValueError("it holds what is no record of votes")
+        return cls(PURPOSES[purpose], index, digest, schedule, looks)
 
 
 class ResumeFile:
@@ -157,8 +162,8 @@ class ResumeFile:
                     f"resume_from={str(self.path)!r} holds votes with another {name}: "
                     f"{found.get(name)!r} there, {self.header.get(name)!r} here."
                 )
+        self.records, end = _parse_records(content, position, self.header["n_classes"], self.path)
         self.header = found
-        self.records, end = _parse_records(content, position, found["n_classes"], self.path)
         self._known = {(record.purpose, record.index) for record in self.records}
         if end < len(content):
             warnings.warn(
@@ -280,11 +285,23 @@ def _parse_header(content: bytes, path: Path) -> tuple[dict[str, Any], int]:
     text, checksum = content[start:end], content[end : end + 4]
     if checksum != struct.pack("<I", zlib.crc32(text)):
         raise ValueError(f"resume_from={str(path)!r} has a damaged header.")
-    header = json.loads(text)
+    try:
+        header = json.loads(text)
+        if not isinstance(header, dict):
+            raise ValueError("not an object")
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"resume_from={str(path)!r} has a damaged header ({error}).") from None
     if header.get("format") != FORMAT:
         raise ValueError(
             f"resume_from={str(path)!r} has format {header.get('format')!r}; this release reads "
             f"format {FORMAT}."
+        )
+    batch_size = header.get("batch_size")
+    # The only field that is used without having been compared.
+    is_size = type(batch_size) is int and 1 <= batch_size <= _MAX_BATCH_SIZE
+    if batch_size != "auto" and not is_size:
+        raise ValueError(
+            f"resume_from={str(path)!r} has a damaged header (batch_size is {batch_size!r})."
         )
     return header, end + 4
 
@@ -296,7 +313,16 @@ def _parse_records(
     records: list[Record] = []
     while position + 4 <= len(content):
         start = position + 4
-        end = start + struct.unpack_from("<I", content, position)[0]
+        length = struct.unpack_from("<I", content, position)[0]
+        end = start + length
+        # A record that was cut off still has its true length; zeros are what a lost block reads as.
+        if length < _RECORD.size or (length - _RECORD.size) % (8 * n_classes):
+            if not any(content[position:]):
+                break
+            raise ValueError(
+                f"resume_from={str(path)!r} is damaged: record {len(records)} (at byte {position}) "
+                f"has the impossible length {length}."
+            )
         if end + 4 > len(content):
             break
         body, checksum = content[start:end], content[end : end + 4]
@@ -307,7 +333,13 @@ def _parse_records(
                 f"resume_from={str(path)!r} is damaged: record {len(records)} (at byte {position}) "
                 "has a wrong checksum."
             )
-        records.append(Record.from_body(body, n_classes))
+        try:
+            records.append(Record.from_body(body, n_classes))
+        except ValueError as error:
+            raise ValueError(
+                f"resume_from={str(path)!r} is damaged: record {len(records)} (at byte {position}) "
+                f"is no record: {error}."
+            ) from None
         position = end + 4
     return records, position
 

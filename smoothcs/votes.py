@@ -33,11 +33,15 @@ from smoothcs._forward import PRECISIONS
 from smoothcs._progress import Progress
 from smoothcs._run import LocalRun, Settings, draw_in_shards, restore, settings_for_probe
 from smoothcs._scheduler import Input, Schedule, Source
-from smoothcs._validation import check_choice, check_integer, check_positive
+from smoothcs._validation import check_choice, check_integer, check_n_jobs, check_positive
 from smoothcs.noise import PURPOSES, make_key
 from smoothcs.resume import ResumeFile, header_of
 
 __all__ = ["PRECISIONS", "FixedNumber", "VotesInterrupted", "draw_votes", "sample_votes"]
+
+
+# Twice the largest batch that "auto" makes: a file must not ask for all memory (256 MiB).
+_MOST_FLOATS_FROM_A_FILE = 2**26
 
 
 class VotesInterrupted(KeyboardInterrupt):
@@ -92,8 +96,8 @@ def sample_votes(
     classifier : nn.Module or callable
         A module receives tensors of shape (b, ...) and runs in eval and inference mode; it is
         copied (weights shared) and never changed. Any other callable receives NumPy float32 arrays
-        of shape (b, ...). Either returns logits of shape (b, m), where ties go to the lowest class,
-        or integer labels of shape (b,).
+        of shape (b, ...), in one thread at a time. Either returns logits of shape (b, m), where
+        ties go to the lowest class, or integer labels of shape (b,).
     X : array, tensor or data set
         The inputs, shape (n_inputs, ...): a NumPy array or a tensor, converted to float32 without
         scaling, or anything with ``__len__`` and ``__getitem__`` (a torch Dataset) that gives x or
@@ -264,12 +268,25 @@ def draw_votes(
             "resume_from needs a random_state: an integer, or the bytes of smoothcs.noise.make_key "
             "kept between the runs. A fresh secret key cannot be continued."
         )
+    check_n_jobs(n_jobs)
     source = Source(X)
     if len(source) == 0:
         if n_classes is None:
             raise ValueError("X holds no input, and without one n_classes must be given.")
         return np.zeros((0, n_classes), dtype=np.int64)
-    return _Sampling(settings, source, n_jobs, resume_from, certified, verbose).run()
+    try:
+        sampling = _Sampling(settings, source, n_jobs, resume_from, certified, verbose)
+    except KeyboardInterrupt:
+        if n_classes is None:
+            raise
+        none = np.zeros((len(source), n_classes), dtype=np.int64)
+        raise VotesInterrupted(none, np.zeros(len(source), dtype=bool)) from None
+    return sampling.run()
+
+
+def _is_one_look(looks: np.ndarray, n: int) -> bool:
+    # The largest first: a sum of huge numbers may wrap round.
+    return len(looks) == 1 and bool(looks.max() <= n) and bool(looks.sum() == n)
 
 
 class _Sampling:
@@ -315,6 +332,13 @@ class _Sampling:
             self._store = ResumeFile(resume_from, header)
             batch_size = self._store.header["batch_size"]
             if settings.batch_size == "auto" and batch_size != "auto":
+                size = source.get(0).size
+                if batch_size > max(_MOST_FLOATS_FROM_A_FILE // size, 32):
+                    self._store.close()
+                    raise ValueError(
+                        f"resume_from={str(resume_from)!r} asks for batches of {batch_size} inputs "
+                        f"of size {size}; if it was drawn so, pass batch_size={batch_size}."
+                    )
                 # The last bit of a logit may depend on it.
                 run.batch_size = batch_size
                 self._settings = replace(settings, batch_size=batch_size)
@@ -325,6 +349,11 @@ class _Sampling:
         try:
             if self._store is not None:
                 for index, _, looks in restore(self._settings, self._source, self._store):
+                    if self._fixed is not None and not _is_one_look(looks, self._fixed):
+                        raise ValueError(
+                            f"resume_from={str(self._store.path)!r} is damaged: the votes of input "
+                            f"{index} are {looks.tolist()}; expected one look at n = {self._fixed}."
+                        )
                     self._replay(index, looks)
                     self._enter(index, looks)
             left = self._source.part(np.flatnonzero(~self._finished))
