@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +18,23 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 
 # About what filling and counting cost a batch of any size.
 _SECONDS_BETWEEN_BATCHES = 3e-4
+
+# Batches that are larger gain nothing on a CPU, and would make a run's memory depend on whether it
+# is long enough for measuring the batch size: 32 MiB.
+_MOST_FLOATS_ON_CPU = 2**23
+
+# Nothing is known of a callable's thread safety, so two threads never run the same one at once.
+_locks: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+_lock_of_others = threading.RLock()
+
+
+def _lock_of(classifier: Any) -> Any:
+    """Return the lock of a callable; one for all that cannot be a weak key."""
+    with _lock_of_others:
+        try:
+            return _locks.setdefault(classifier, threading.RLock())
+        except TypeError:
+            return _lock_of_others
 
 
 def resolve_devices(device: Any) -> list[torch.device]:
@@ -107,6 +126,7 @@ class Forward:
         self._format = torch.contiguous_format
         self._is_compiled = False
         self._run: Any = classifier
+        self._lock = None if self.is_module else _lock_of(classifier)
         if isinstance(classifier, nn.Module):
             self._run = copy_module(classifier, device, self._dtype)
             if len(input_shape) == 3 and (device.type == "cpu" or precision != "float32"):
@@ -138,7 +158,7 @@ class Forward:
             return compiled
         from torch._inductor import config
 
-        self._run = torch.compile(self._run, dynamic=False)
+        self._run = torch.compile(_as_function(self._run), dynamic=False)
         # On the CPU the weights become part of the code: twice as fast for a ResNet in bfloat16.
         # Given as an option of torch.compile, freezing has only a part of this effect.
         with config.patch(freezing=self.device.type == "cpu"):
@@ -148,11 +168,13 @@ class Forward:
     def best_batch_size(self, start: int) -> int:
         """Return the fastest of a few batch sizes, or a smaller one that is as fast within 3 %."""
         seconds: dict[int, float] = {}
+        size = math.prod(self.input_shape)
+        most = max(start, _MOST_FLOATS_ON_CPU // size) if self.device.type == "cpu" else 4 * start
         for rows in (start // 4, start // 2, start, 2 * start, 4 * start):
-            if rows < 1:
+            if rows < 1 or rows > most:
                 continue
             try:
-                batch = torch.zeros((rows, math.prod(self.input_shape)), device=self.device)
+                batch = torch.zeros((rows, size), device=self.device)
                 fastest = min(self._time(batch) for _ in range(4))
                 seconds[rows] = (fastest + _SECONDS_BETWEEN_BATCHES) / rows
             except (RuntimeError, MemoryError) as error:
@@ -196,7 +218,10 @@ class Forward:
             with self._grad_mode():
                 output = self._run(x.to(dtype=self._dtype, memory_format=self._format))
                 return self._to_labels(output, len(batch))
-        return self._to_labels(_as_tensor(self._run(x.numpy().copy())), len(batch))
+        assert self._lock is not None  # of every callable
+        with self._lock:
+            output = _as_tensor(self._run(x.numpy().copy()))
+        return self._to_labels(output, len(batch))
 
     def _to_labels(self, output: Any, rows: int) -> torch.Tensor:
         """Check the classifier's output and return labels, ``n_classes`` for an invalid row."""
@@ -246,6 +271,20 @@ class Forward:
                 f"got dtype {str(labels.dtype).removeprefix('torch.')}."
             )
         return self.n_classes
+
+
+def _as_function(module: nn.Module) -> Callable[[torch.Tensor], Any]:
+    """Return a function that calls the module and shares its code object with no other.
+
+    Dynamo keeps what it compiled by code object, which modules of one class share, and gives up on
+    the ninth entry.
+    """
+
+    def forward(x: torch.Tensor) -> Any:
+        return module(x)
+
+    forward.__code__ = forward.__code__.replace()
+    return forward
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -63,7 +63,8 @@ class Source:
 
     def get(self, position: int) -> np.ndarray:
         """Return one input, float32, of the shape of all inputs and finite."""
-        x = self._X[self._rows[position]]
+        # As a DataLoader would ask: many data sets refuse NumPy's integers.
+        x = self._X[int(self._rows[position])]
         name = f"X[{self.names[position]}]"
         if self._is_data_set and isinstance(x, tuple | list):
             x = x[0]

@@ -22,9 +22,9 @@ P_CLAMP = 1e-7
 class NoiseDraws:
     """``n_noise`` draws of N(0, sigma^2 I) for one batch, the same at every request.
 
-    Draw ``i`` is always the ``i``-th ``torch.randn(x.shape)`` from ``generator``, however the
-    draws are grouped. Without ``microbatch`` they are stored; with it only the generator's states
-    are, and a draw is made again when asked for, so memory does not grow with ``n_noise``.
+    Draw ``i`` is always the ``i``-th tensor of the shape of ``x`` drawn from ``generator``, however
+    the draws are grouped. Without ``microbatch`` they are stored; with it only the generator's
+    states are, and a draw is made again when asked for, so memory does not grow with ``n_noise``.
 
     Parameters
     ----------
@@ -71,22 +71,23 @@ class NoiseDraws:
         stop = min(start + self.size, self.n_noise)
         if self._stored is not None:
             return self._stored[start:stop]
-        noise = torch.stack([self._draw(i) for i in range(start, stop)])
+        noise = self._x.new_empty((stop - start, *self._x.shape))
+        for i, draw in enumerate(noise, start):
+            draw.normal_(0.0, self.sigma, generator=self._generator_of(i))
         if self.size == self.n_noise:
             self._stored = noise
         return noise
 
-    def _draw(self, i: int) -> Tensor:
-        generator = self._generator
+    def _generator_of(self, i: int) -> torch.Generator:
+        """Return a generator in the state in which draw ``i`` is made."""
+        if self.size == self.n_noise:  # drawn once, in order
+            return self._generator
         if i == len(self._states):
-            self._states.append(generator.get_state())
-        else:
-            generator = torch.Generator(self._x.device)
-            generator.set_state(self._states[i])
-        x = self._x
-        return self.sigma * torch.randn(
-            x.shape, dtype=x.dtype, device=x.device, generator=generator
-        )
+            self._states.append(self._generator.get_state())
+            return self._generator
+        generator = torch.Generator(self._x.device)
+        generator.set_state(self._states[i])
+        return generator
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from smoothcs import _run
+from smoothcs._engine import Worker
 from smoothcs._forward import Forward
 from smoothcs.noise import NoiseStream, block_draws, content_digest, make_key
 from smoothcs.votes import VotesInterrupted, draw_votes, sample_votes
@@ -171,6 +172,21 @@ def test_tensors_arrays_and_data_sets_give_the_same_votes(X, reference):
         np.testing.assert_array_equal(
             sample_votes(Conv(), other, 700, 1.0, random_state=0), reference
         )
+
+
+def test_a_data_set_is_asked_for_items_by_python_integers(X, reference):
+    class Strict(torch.utils.data.Dataset):
+        def __len__(self):
+            return len(X)
+
+        def __getitem__(self, index):
+            # torch.Generator.manual_seed, file formats and databases refuse NumPy's integers.
+            if type(index) is not int:
+                raise TypeError(f"an integer is required; got {type(index).__name__}")
+            return torch.as_tensor(X[index])
+
+    votes = sample_votes(Conv(), Strict(), 700, 1.0, random_state=0)
+    np.testing.assert_array_equal(votes, reference)
 
 
 def test_no_input_gives_no_votes():
@@ -479,6 +495,19 @@ def test_a_batch_size_that_does_not_fit_is_not_chosen(X, monkeypatch):
     assert forward.best_batch_size(4096) == 1
 
 
+def test_measuring_the_batch_size_of_large_inputs_tries_no_larger_batches(monkeypatch):
+    measured = set()
+
+    def seconds(forward, batch):
+        measured.add(len(batch))
+        return 1.0
+
+    monkeypatch.setattr(Forward, "_time", seconds)
+    forward = Forward(Linear(torch.ones(2**20)), (2**20,), device=torch.device("cpu"))
+    forward.best_batch_size(8)  # of 4 MiB each
+    assert measured == {2, 4, 8}
+
+
 def test_a_list_of_devices_spreads_the_inputs(X, reference):
     votes = sample_votes(
         Conv(), X, 700, 1.0, device=["cpu", torch.device("cpu")], batch_size=64, random_state=0
@@ -501,6 +530,23 @@ def test_a_compiled_module_gives_the_same_votes_also_after_its_weights_change():
         assert np.abs(compiled - plain).sum() <= 2  # fused operations may differ in the last bit
         with torch.no_grad():
             module[2].weight.neg_()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_any_number_of_modules_of_one_class_can_be_compiled():
+    if shutil.which("g++") is None:
+        pytest.skip("needs a C++ compiler")
+    X = np.random.default_rng(0).normal(size=(3, 4))
+    kwargs = {"random_state": 0, "batch_size": 64}
+    modules = [Linear(torch.randn(4, generator=torch.Generator().manual_seed(i))) for i in range(4)]
+    # With fewer than there are modules, Dynamo raises instead of running them uncompiled.
+    limits = {"recompile_limit": 2, "fail_on_recompile_limit_hit": True}
+    with torch._dynamo.config.patch(limits):
+        for module in modules:
+            compiled = sample_votes(module, X, 500, 1.0, compile=True, **kwargs)
+            plain = sample_votes(module, X, 500, 1.0, **kwargs)
+            assert np.abs(compiled - plain).sum() <= 2  # the last bit may differ
 
 
 # A number of votes that depends on the votes
@@ -723,3 +769,20 @@ def test_votes_on_cuda_are_keyed_and_have_the_exact_probability(precision):
     assert np.abs(z).max() < 4.5
     again = sample_votes(Linear([1.0]), X[::-3], 5000, 1.0, batch_size=77, **kwargs)
     np.testing.assert_array_equal(again, votes[::-3])
+
+
+@pytest.mark.cuda
+def test_no_batch_waits_for_the_gpu(monkeypatch):
+    count, batches = Worker._count, []
+
+    def watched(worker, pieces):
+        batches.append(len(pieces))
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            count(worker, pieces)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(Worker, "_count", watched)
+    sample_votes(Linear([1.0]), np.zeros((3, 1)), 5000, 1.0, device="cuda", batch_size=256)
+    assert len(batches) >= 3 * 5000 // 256

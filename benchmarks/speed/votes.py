@@ -2,11 +2,13 @@
 
     python benchmarks/speed/votes.py                 # both nets, medians of 5, about ten minutes
     python benchmarks/speed/votes.py --net small --repeats 3 --seconds 1
+    python benchmarks/speed/votes.py --net small --memory 1000 1000000
 
 All rows are measured in turn within every repetition; ratios are medians over repetitions. "bare"
 is the module alone on one ready batch, at the best batch size and memory layout. The toolbox's row
-needs ``pip install adversarial-robustness-toolbox``. Memory is the peak of a process of its own
-that certifies one input, above that of the imports.
+needs ``pip install adversarial-robustness-toolbox``. ``--memory`` measures memory instead of time:
+for every number of votes the peak of a process of its own that draws them for one input, above that
+of the imports (Linux). Where a module is compiled that includes the compiler.
 
 With several threads, operations that are spread over all cores wait for the slowest: rows other
 than smoothcs, which runs one batch on each core, then collapse as soon as other programs are at
@@ -177,7 +179,8 @@ def peak_mib() -> float:
 
 def memory(net: str, name: str, n: int) -> str:
     """Return the peak memory of a process that draws n votes of one input."""
-    command = [sys.executable, __file__, "--net", net, "--memory-of", name, "--n", str(n)]
+    command = [sys.executable, __file__, "--net", net, "--memory-of", name, "--memory", str(n)]
+    command += ["--threads", str(torch.get_num_threads())]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     return run.stdout.strip().splitlines()[-1] if run.returncode == 0 else "-"
 
@@ -185,22 +188,20 @@ def memory(net: str, name: str, n: int) -> str:
 def measure_memory(net: str, name: str, n: int) -> None:
     kind, precision, compiled = ROWS[name]
     before = peak_mib()
-    if kind == "smoothcs":
-        # Without measuring the batch size, which is no part of a run.
-        sample_votes(
-            make_net(net),
-            torch.rand(1, *NETS[net][1]),
-            n,
-            SIGMA,
-            precision=precision,
-            batch_size=128,
-        )
-    else:
-        KINDS[kind](net, precision, compiled).votes(n)
+    KINDS[kind](net, precision, compiled).votes(n)
     print(f"{peak_mib() - before:.0f}")
 
 
-def table(net: str, repeats: int, seconds: float, only: str, with_memory: bool) -> None:
+def memory_table(net: str, numbers: list[int], only: str) -> None:
+    print(f"\n{net}: {torch.get_num_threads()} threads, peak MiB")
+    print(f"{'':36}" + "".join(f"{f'n={n:,}':>14}" for n in numbers))
+    for name in ROWS:
+        if ROWS[name][0] != "bare" and only in name:
+            used = "".join(f"{memory(net, name, n):>14}" for n in numbers)
+            print(f"{name:36}{used}", flush=True)
+
+
+def table(net: str, repeats: int, seconds: float, only: str) -> None:
     rows = make_rows(net, [name for name in ROWS if only in name])
     n = {}
     for name, row in rows.items():
@@ -218,16 +219,13 @@ def table(net: str, repeats: int, seconds: float, only: str, with_memory: bool) 
         return f"{np.median(np.divide(rates[name], rates[other])):.2f}"
 
     print(f"\n{net}: {torch.get_num_threads()} threads, medians of {repeats}")
-    print(f"{'':36}{'votes/s':>10}{'of bare':>10}{'of loop':>10}{'MiB, n=1e3':>12}{'n=2e4':>8}")
+    print(f"{'':36}{'votes/s':>10}{'of bare':>10}{'of loop':>10}")
     for name in rows:
-        kind, precision, compiled = ROWS[name]
+        _, precision, compiled = ROWS[name]
         bare = f"bare forward, {precision}" + (", compiled" if compiled else "")
-        used = [memory(net, name, k) for k in (1_000, 20_000)] if with_memory else ["", ""]
-        if kind == "bare":
-            used = ["", ""]
         print(
             f"{name:36}{np.median(rates[name]):>10,.0f}{ratio(name, bare):>10}"
-            f"{ratio(name, 'usual loop'):>10}{used[0]:>12}{used[1]:>8}",
+            f"{ratio(name, 'usual loop'):>10}",
             flush=True,
         )
 
@@ -238,9 +236,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of every measurement")
     parser.add_argument("--only", default="", help="rows whose name contains this")
-    parser.add_argument("--no-memory", action="store_true")
+    parser.add_argument("--memory", type=int, nargs="+", help="numbers of votes of one input")
     parser.add_argument("--memory-of", choices=list(ROWS), help=argparse.SUPPRESS)
-    parser.add_argument("--n", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument(
         "--clock",
@@ -254,10 +251,13 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     warnings.simplefilter("ignore")
     if arguments.memory_of:
-        measure_memory(arguments.net, arguments.memory_of, arguments.n)
+        measure_memory(arguments.net, arguments.memory_of, arguments.memory[0])
         return
     for net in NETS if arguments.net == "both" else [arguments.net]:
-        table(net, arguments.repeats, arguments.seconds, arguments.only, not arguments.no_memory)
+        if arguments.memory:
+            memory_table(net, arguments.memory, arguments.only)
+        else:
+            table(net, arguments.repeats, arguments.seconds, arguments.only)
 
 
 if __name__ == "__main__":
