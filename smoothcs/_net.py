@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import inspect
+import warnings
 from typing import Any
 
 import numpy as np
 import torch
 from skorch import NeuralNet
+from skorch.callbacks import EarlyStopping
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -51,6 +53,25 @@ def resolve_devices(device: Any) -> list[torch.device]:
     if several and not device:
         raise ValueError("device must name at least one device; got an empty list.")
     return [resolve_device(one) for one in (device if several else [device])]
+
+
+def device_here(device: Any) -> Any:
+    """Return ``device``, or "auto" with a warning if it names a GPU that is not in this machine.
+
+    For estimators that were fitted on another machine.
+    """
+    for one in device if isinstance(device, (list, tuple)) else [device]:
+        try:
+            resolve_device(one)
+        except ValueError:
+            if str(one).partition(":")[0] in ("cuda", "mps"):
+                warnings.warn(
+                    f"this estimator was fitted with device={device!r}, which is not available "
+                    "here; it continues with device='auto'.",
+                    stacklevel=2,
+                )
+                return "auto"
+    return device
 
 
 def resolve_optimizer(optimizer: Any) -> type[torch.optim.Optimizer]:
@@ -125,10 +146,10 @@ class EncodedDataset(Dataset):
     """A user's Dataset of ``(x, y)`` with its labels replaced by class indices."""
 
     def __init__(self, dataset: Any, encoded: np.ndarray, sample_weight: np.ndarray | None) -> None:
-        self.dataset, self.encoded, self.sample_weight = dataset, encoded, sample_weight
+        self.dataset, self.y, self.sample_weight = dataset, encoded, sample_weight
 
     def __len__(self) -> int:
-        return len(self.encoded)
+        return len(self.y)
 
     def __getitem__(self, index: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         item = self.dataset[index]
@@ -136,7 +157,7 @@ class EncodedDataset(Dataset):
         inputs = {"x": torch.as_tensor(x, dtype=torch.float32)}
         if self.sample_weight is not None:
             inputs["sample_weight"] = torch.as_tensor(self.sample_weight[index])
-        return inputs, torch.as_tensor(self.encoded[index])
+        return inputs, torch.as_tensor(self.y[index])
 
 
 def collate_arrays(batch: Any) -> Any:
@@ -168,19 +189,34 @@ class ObjectiveNet(NeuralNet):
         self.cost = cost
         self.seed = seed
 
-    def train_on(self, dataset: Dataset) -> ObjectiveNet:
-        """Train for ``max_epochs``; unlike ``fit``, an interruption is not swallowed."""
+    def train_on(self, dataset: ArrayDataset | EncodedDataset) -> ObjectiveNet:
+        """Train for ``max_epochs``, or until an EarlyStopping callback has enough.
+
+        Unlike in ``fit``, a Ctrl-C is not swallowed.
+        """
         if not self.initialized_:
             self.initialize()
         self._generator = torch.Generator(device=self.device).manual_seed(self.seed)
         self._cost = torch.tensor(self.cost, dtype=torch.float32, device=self.device)
         try:
             self.notify("on_train_begin", X=dataset, y=None)
-            self.fit_loop(dataset)
+            try:
+                # A stratified train_split asks for the labels.
+                self.fit_loop(dataset, dataset.y)
+            except KeyboardInterrupt:
+                # skorch's EarlyStopping raises it to end the loop.
+                if not self._stopped_early():
+                    raise
             self.notify("on_train_end", X=dataset, y=None)
         finally:
             del self._generator, self._cost
         return self
+
+    def _stopped_early(self) -> bool:
+        return any(
+            isinstance(callback, EarlyStopping) and callback.misses_ >= callback.patience
+            for _, callback in self.callbacks_
+        )
 
     def get_iterator(self, dataset: Dataset, training: bool = False) -> Any:
         iterator = super().get_iterator(dataset, training=training)
@@ -193,6 +229,8 @@ class ObjectiveNet(NeuralNet):
 
     def _on_device(self, batch: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         inputs, y = batch
+        if isinstance(inputs, torch.Tensor):  # of a Dataset that predefined_split brought
+            return inputs.to(self.device, torch.float32), y.to(self.device), None
         weight = inputs.get("sample_weight")
         if weight is not None:
             weight = weight.to(self.device, torch.float32)
