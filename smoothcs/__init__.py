@@ -3,6 +3,7 @@
 from ._certify import CertificationInterrupted
 from ._classifier import CostSensitiveSmoothedClassifier
 from ._decide import CertifiedDecisions
+from ._tuned import TunedDecisionClassifier
 from ._version import __version__
 from .certification import Certificates, certify_votes
 from .convex import ConvexRelaxationClassifier
@@ -23,6 +24,7 @@ __all__ = [
     "ConvexRelaxationClassifier",
     "CostMatrix",
     "CostSensitiveSmoothedClassifier",
+    "TunedDecisionClassifier",
     "__version__",
     "best_under",
     "certified_accuracy_scorer",

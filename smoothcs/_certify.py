@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._decide import KINDS, CertifiedDecisions, DecisionRules, RuleSchedule
-from ._inputs import check_can_certify
+from ._decide import KINDS, CertifiedDecisions, DecisionRules, RuleSchedule, winner
+from ._decision_rules import ExpectedCost, WeightedVote
 from ._validation import check_choice, check_integer, check_positive
 from .bounds import smallest_n
-from .certification import Certificates, certify_votes
+from .certification import Certificates
 from .cost import CostMatrix
+from .decision import certify_decision
 from .sequential import RadiusRule
 from .votes import VotesInterrupted, draw_votes, sample_votes
 
@@ -38,6 +39,7 @@ class CertificationInterrupted(KeyboardInterrupt):
 class Request:
     """What is to be certified, checked: see ``CostSensitiveSmoothedClassifier.certify``."""
 
+    decision: WeightedVote | ExpectedCost | None
     cost_matrix: CostMatrix
     y: NDArray[Any] | None
     sigma: float
@@ -51,16 +53,21 @@ class Request:
     harmless_errors: str
     resume_from: str | os.PathLike[str] | None
 
+    def winner(self, selection: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Return the class that is to be certified, (n,)."""
+        return winner(self.decision, selection)
+
     def omega(self, selection: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return each input's sensitive targets (n, m)."""
-        row = selection.argmax(axis=1) if self.y is None else self.cost_matrix.encode(self.y)
+        row = self.winner(selection) if self.y is None else self.cost_matrix.encode(self.y)
         return self.cost_matrix.omega[row]
 
     def certificates(
         self, selection: NDArray[np.int64], votes: NDArray[np.int64], **params: Any
     ) -> Certificates:
         """Return the certificates of these votes."""
-        return certify_votes(
+        return certify_decision(
+            self.decision,
             selection,
             votes,
             sigma=self.sigma,
@@ -80,7 +87,7 @@ def certify_radii(
     request: Request, classifier: Any, X: Any, vote_params: dict[str, Any]
 ) -> Certificates:
     """Certify with a fixed number of votes an input."""
-    check_can_certify(request.n_estimation, request.alpha, request.bound)
+    check_can_certify(request.n_estimation, request.alpha, request.bound, request.decision)
     selection = _select(request, classifier, X, vote_params)
     try:
         votes = sample_votes(
@@ -108,11 +115,11 @@ def certify_to_tolerance(
     n_max: int,
 ) -> Certificates:
     """Certify with as many votes as the radius still gains ``radius_tol`` from."""
-    _check_sequential(request, n_max)
+    decision = _check_sequential(request, n_max)
     radius_tol = check_positive("radius_tol", radius_tol)
     selection = _select(request, classifier, X, vote_params)
     omega = request.omega(selection)
-    others = np.arange(omega.shape[1]) != selection.argmax(axis=1)[:, None]
+    others = np.arange(omega.shape[1]) != request.winner(selection)[:, None]
     rule = RadiusRule(
         selection,
         np.where(omega.any(axis=1, keepdims=True), omega, others),
@@ -121,8 +128,13 @@ def certify_to_tolerance(
         alpha=request.alpha,
         n_max=n_max,
         blockers=request.blockers,
+        weights=None if decision is None else decision.weights,
     )
-    schedule = RuleSchedule(rule, f"radius_tol={radius_tol}, alpha={request.alpha}, n_max={n_max}")
+    description = f"radius_tol={radius_tol}, alpha={request.alpha}, n_max={n_max}"
+    if decision is not None:
+        # Votes that one rule stopped must not be continued by another.
+        description += f", weights={decision.weights.tolist()}"
+    schedule = RuleSchedule(rule, description)
 
     def certificates(votes: NDArray[np.int64]) -> Certificates:
         drawn = votes.sum(axis=1)
@@ -144,10 +156,14 @@ def decide(
     kinds: Collection[str],
 ) -> CertifiedDecisions:
     """Certify at given radii only, with as few votes as that needs."""
-    _check_sequential(request, n_max)
+    decision = _check_sequential(request, n_max)
+    if not kinds:
+        raise ValueError(f"kinds must name at least one of {list(KINDS)}; got none.")
     for kind in kinds:
         check_choice("kinds", kind, KINDS)
     radii = np.array([check_positive("eps", float(e)) for e in np.atleast_1d(np.asarray(eps))])
+    if not len(radii):
+        raise ValueError("eps must hold at least one radius > 0; got none.")
     selection = _select(request, classifier, X, vote_params)
     correct = None
     if request.also_correct and request.y is not None:
@@ -162,6 +178,7 @@ def decide(
         n_max=n_max,
         blockers=request.blockers,
         correct=correct,
+        decision=decision,
     )
 
     def decisions(votes: NDArray[np.int64]) -> CertifiedDecisions:
@@ -223,7 +240,40 @@ def _draw(
         raise CertificationInterrupted(result(stop.votes)) from None
 
 
-def _check_sequential(request: Request, n_max: int) -> None:
+def check_can_certify(
+    n: int,
+    alpha: float,
+    bound: str,
+    decision: WeightedVote | ExpectedCost | None,
+    name: str = "n_estimation",
+) -> None:
+    """Refuse a number of votes with which not even unanimity certifies anything."""
+    if decision is not None and bound == "paper":
+        raise ValueError(
+            "bound='paper' is the published algorithms, which know the plurality vote alone; "
+            "another decision needs bound='exact' or 'closed-form'."
+        )
+    smallest = smallest_n(alpha, bound) if decision is None else decision.smallest_n(alpha)
+    if n < smallest:
+        with_this = f"bound={bound!r}" if decision is None else "the weights of decision"
+        raise ValueError(
+            f"{name}={n} can never certify anything at alpha={alpha} with {with_this}; the "
+            f"smallest that can is {smallest}."
+        )
+
+
+def is_sequential(bound: str, decision: WeightedVote | ExpectedCost | None) -> bool:
+    """Tell whether decisions at given radii can be drawn vote by vote."""
+    return bound == "exact" and not isinstance(decision, ExpectedCost)
+
+
+def _check_sequential(request: Request, n_max: int) -> WeightedVote | None:
+    """Return the rule, which sequential certificates know; refuse what they do not."""
+    if isinstance(request.decision, ExpectedCost):
+        raise ValueError(
+            "the decision of least expected cost knows no sequential certificates: call certify "
+            "with mode='radius' and without radius_tol, or use a weighted vote."
+        )
     if request.bound != "exact":
         raise ValueError(
             f"bound={request.bound!r} knows no sequential certificates; mode='decide' and "
@@ -231,9 +281,5 @@ def _check_sequential(request: Request, n_max: int) -> None:
         )
     check_integer("n_max", n_max)
     # With so few votes there is a single look, at the whole of alpha.
-    smallest = smallest_n(request.alpha, request.bound)
-    if n_max < smallest:
-        raise ValueError(
-            f"n_max={n_max} can never certify anything at alpha={request.alpha}; the smallest "
-            f"that can is {smallest}."
-        )
+    check_can_certify(n_max, request.alpha, request.bound, request.decision, name="n_max")
+    return request.decision

@@ -17,11 +17,19 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ._certify import Request, certify_radii, certify_to_tolerance, decide
-from ._decide import KINDS, RuleSchedule
+from ._certify import (
+    Request,
+    certify_radii,
+    certify_to_tolerance,
+    check_can_certify,
+    decide,
+    is_sequential,
+)
+from ._decide import KINDS, RuleSchedule, winner
+from ._decision_rules import ExpectedCost, WeightedVote
+from ._html import UnitsInHTML
 from ._inputs import (
     PredictedClass,
-    check_can_certify,
     check_inputs,
     check_labels,
     check_weights,
@@ -31,17 +39,20 @@ from ._inputs import (
     with_abstentions,
 )
 from ._net import ArrayDataset, EncodedDataset, resolve_devices, resolve_optimizer
+from ._portable import portable_state, restored_state
 from ._report import SCORES, report
-from ._training import check_module_output, continued_net, new_net, unchanged_on_error
+from ._training import check_module_output, continued_net, new_net, seeded, unchanged_on_error
 from ._validation import (
     check_blockers,
     check_choice,
     check_integer,
+    check_n_jobs,
     check_positive,
     check_probability,
 )
 from .certification import BOUNDS
-from .cost import as_cost_matrix
+from .cost import CostMatrix, as_cost_matrix
+from .decision import resolve_decision
 from .noise import make_key
 from .objectives import resolve_objective
 from .planning import plan_votes
@@ -51,7 +62,7 @@ from .votes import PRECISIONS, draw_votes, sample_votes
 RADII = ("group", "pair", "standard")
 
 
-class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
+class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimator):
     """Classifier whose costly mistakes are provably hard to provoke.
 
     A base classifier, any torch module, is trained under Gaussian noise. The smoothed classifier
@@ -88,6 +99,14 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
     bound : {"exact", "closed-form", "paper"}, default="exact"
         How votes become certificates; see :func:`smoothcs.certification.certify_votes`. With
         "exact", ``score`` and ``certified_report`` draw only the votes that they need.
+    decision : "plurality", "min-cost", array, dict or CostMatrix, default="plurality"
+        What the smoothed classifier makes of the votes; predictions, certificates and scores all
+        follow it, also when it is set after ``fit``. "plurality": the class with most votes. An
+        array (m,) of weights > 0, or a dict from labels to weights (1 for labels left out): the
+        largest weighted vote, ``argmax_k w_k h_k``. "min-cost": the least expected cost by
+        ``cost_matrix``, ``argmin_j sum_k h_k C[k, j]``; a CostMatrix or array (m, m): by those
+        costs. See :mod:`smoothcs.decision`; :class:`smoothcs.TunedDecisionClassifier` finds
+        weights.
     abstain_label : label, "auto" or None, default="auto"
         What ``predict`` returns where the vote is too close to call. "auto": -1 for numbers,
         "abstain" for strings. None: never abstain.
@@ -185,6 +204,7 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
         n_estimation: int = 10_000,
         n_prediction: int = 1_000,
         bound: str = "exact",
+        decision: Any = "plurality",
         abstain_label: Any = "auto",
         optimizer: Any = "adam",
         lr: float = 1e-3,
@@ -211,6 +231,7 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
         self.n_estimation = n_estimation
         self.n_prediction = n_prediction
         self.bound = bound
+        self.decision = decision
         self.abstain_label = abstain_label
         self.optimizer = optimizer
         self.lr = lr
@@ -265,6 +286,7 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
                 )
             abstain_label = resolve_abstain_label(self.abstain_label, classes)
             cost_matrix = as_cost_matrix(self.cost_matrix, classes=classes)
+            self._check_decision(cost_matrix)
             encoded = encode_labels(y, classes)
             generator = check_random_state(self.random_state)
             seed = int(generator.randint(np.iinfo(np.int32).max))
@@ -274,9 +296,7 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
                 dataset: Any = EncodedDataset(X, encoded, weights)
             else:
                 dataset = ArrayDataset(X, encoded, weights)
-            # Module initialisation and shuffling draw from torch's global generator.
-            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-                torch.manual_seed(seed)
+            with seeded(seed, device):
                 if self.warm_start and hasattr(self, "net_"):
                     net = continued_net(self, classes, objective, cost_matrix.matrix, seed)
                 else:
@@ -348,6 +368,7 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
             )
         clf.abstain_label_ = resolve_abstain_label(clf.abstain_label, clf.classes_)
         clf.cost_matrix_ = as_cost_matrix(cost_matrix, classes=clf.classes_)
+        clf._check_decision(clf.cost_matrix_)
         clf.input_shape_ = None
         seed = check_random_state(clf.random_state).randint(np.iinfo(np.int32).max)
         clf.vote_key_ = make_key(None if clf.random_state is None else int(seed))
@@ -362,8 +383,11 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
         two classes with most votes is significant, and ``abstain_label_`` elsewhere; a class that
         is returned is wrong about the smoothed classifier with probability at most ``alpha``
         ([Cohen19]_, PREDICT). The test is sequential: an input takes up to ``n_prediction`` votes,
-        and most are decided by far fewer. With ``abstain_label=None`` the class with most of
+        and most are decided by far fewer. With ``abstain_label=None`` the winner of
         ``n_prediction`` votes is returned, without a guarantee.
+
+        With another ``decision`` than the plurality vote, the test of that rule takes its place
+        (:meth:`smoothcs.decision.WeightedVote.abstains`), with the same ``alpha``.
 
         Parameters
         ----------
@@ -380,7 +404,8 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         if self.abstain_label_ is None:
-            return self.classes_[self._votes(X, self._n("n_prediction"), "prediction").argmax(1)]
+            votes = self._votes(X, self._n("n_prediction"), "prediction")
+            return self.classes_[winner(self._decision(), votes)]
         decided = self._decided_label(X)
         abstained = decided < 0
         labels = self.classes_[np.where(abstained, 0, decided)]
@@ -404,9 +429,9 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
         """Return the class index of each input, -1 where it cannot be decided."""
         check_is_fitted(self)
         n_max = self._n("n_prediction")
-        rule = PredictionRule(_n_inputs(X), alpha=self.alpha, n_max=n_max)
-        schedule = RuleSchedule(rule, f"prediction, alpha={self.alpha}, n_max={n_max}")
         X = check_inputs(self, X, reset=False)
+        rule = PredictionRule(len(X), alpha=self.alpha, n_max=n_max, decision=self._decision())
+        schedule = RuleSchedule(rule, f"prediction, alpha={self.alpha}, n_max={n_max}")
         draw_votes(
             self.module_, X, schedule, self.sigma, purpose="prediction", **self._vote_params()
         )
@@ -422,6 +447,8 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
         Returns
         -------
         shares : ndarray (n, m)
+            Of the votes as they were cast: with another ``decision`` than the plurality vote, the
+            largest share need not be that of the class that :meth:`predict` returns.
         """
         votes = self._votes(X, self._n("n_prediction"), "prediction")
         return votes / votes.sum(axis=1, keepdims=True)
@@ -524,6 +551,8 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
                 "also_correct=True and harmless_errors='zero' compare with the truth: pass y."
             )
         request = Request(
+            # The rule predicts by the costs of fit, whatever costs the certificates speak of.
+            decision=self._decision(),
             cost_matrix=costs,
             y=y,
             sigma=check_positive("sigma", self.sigma),
@@ -589,7 +618,15 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
             than eps, 0 where the class has no sensitive target.
         """
         votes = self._votes(X, self._n("n_selection"), "selection")
-        labels = self.classes_[votes.argmax(axis=1)] if y is None else check_labels(X, y, self)
+        decision = self._decision()
+        if isinstance(decision, ExpectedCost):
+            raise ValueError(
+                "plan_votes knows the plurality and the weighted vote, not the decision of least "
+                "expected cost."
+            )
+        labels = self.classes_[winner(decision, votes)]
+        if y is not None:
+            labels = check_labels(X, y, self)
         return plan_votes(
             votes,
             y=labels,
@@ -598,6 +635,7 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
             eps=self._eps(eps),
             alpha=self.alpha,
             power=power,
+            weights=None if decision is None else decision.weights,
         )
 
     # ------------------------------------------------------------------ scores
@@ -636,7 +674,7 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
         eps = self._eps(eps)
         check_is_fitted(self)
         y = check_labels(X, y, self)
-        if self.bound == "exact":
+        if is_sequential(self.bound, self._decision()):
             kind = {"rob_cs": "group", "rob_cost": "pair", "certified_accuracy": "standard"}[metric]
             certificates = self.certify(X, y, mode="decide", eps=eps, kinds=(kind,))
         else:
@@ -649,7 +687,8 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
     ) -> dict[str, Any]:
         """Return every certified metric at ``eps`` from one Monte Carlo pass.
 
-        With ``bound="exact"`` each input draws only the votes that its decisions at ``eps`` need.
+        With ``bound="exact"`` each input draws only the votes that its decisions at ``eps`` need;
+        the decision of least expected cost takes ``n_estimation`` of each.
 
         Parameters
         ----------
@@ -672,7 +711,7 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         eps = self._eps(eps)
-        if certify_params.get("bound", self.bound) == "exact":
+        if is_sequential(certify_params.get("bound", self.bound), self._decision()):
             certify_params = {"mode": "decide", "eps": eps, "kinds": KINDS, **certify_params}
         certificates = self.certify(X, check_labels(X, y, self), **certify_params)
         return report(certificates, eps, self.classes_)
@@ -717,7 +756,24 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
             self._n(name)
         check_choice("bound", self.bound, BOUNDS)
         check_choice("precision", self.precision, PRECISIONS)
-        check_can_certify(self.n_estimation, self.alpha, self.bound)
+        if not (isinstance(self.vote_batch_size, str) and self.vote_batch_size == "auto"):
+            check_integer("vote_batch_size", self.vote_batch_size)
+        check_n_jobs(self.n_jobs)
+
+    def _check_decision(self, cost_matrix: CostMatrix) -> None:
+        decision = self._decision(cost_matrix)
+        check_can_certify(self.n_estimation, self.alpha, self.bound, decision)
+
+    def _decision(
+        self, cost_matrix: CostMatrix | None = None
+    ) -> WeightedVote | ExpectedCost | None:
+        """Return the decision rule; None for the plurality vote."""
+        costs = self.cost_matrix_ if cost_matrix is None else cost_matrix
+        rule = resolve_decision(self.decision, costs)
+        if isinstance(rule, WeightedVote) and np.ptp(rule.weights) == 0:
+            # Equal weights are the plurality vote: one path, one answer.
+            return None
+        return rule
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "module_")
@@ -728,13 +784,14 @@ class CostSensitiveSmoothedClassifier(ClassifierMixin, BaseEstimator):
         objective = params.get("objective", self.objective)
         if nested and isinstance(objective, str):
             params["objective"] = resolve_objective(objective)
-        return super().set_params(**params)
+        with unchanged_on_error(self):
+            return super().set_params(**params)
 
     def __getstate__(self) -> dict[str, Any]:
         # The net holds the optimiser's state, device tensors and callbacks; predictions and
         # certificates need none of them, and a model trained on a GPU must load without one.
-        return {name: value for name, value in super().__getstate__().items() if name != "net_"}
+        state = {name: value for name, value in super().__getstate__().items() if name != "net_"}
+        return portable_state(state)
 
-
-def _n_inputs(X: Any) -> int:
-    return len(X) if hasattr(X, "__len__") else len(np.asarray(X))
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(restored_state(state))

@@ -14,11 +14,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothcs import metrics
+from smoothcs._decision_rules import ExpectedCost, WeightedVote
 from smoothcs.cost import CostMatrix
 from smoothcs.sequential import PredictionRule, RadiusRule, StoppingRule
 
 KINDS = ("group", "pair", "standard", "label")
 """What can be decided: no sensitive target, not this target, the same label, the label itself."""
+
+
+def winner(decision: WeightedVote | ExpectedCost | None, votes: NDArray[Any]) -> NDArray[np.intp]:
+    """Return the class indices that votes make the decision rule (None: plurality) choose, (n,)."""
+    return votes.argmax(axis=1) if decision is None else decision.winner(votes)
 
 
 class DecisionRules:
@@ -38,6 +44,8 @@ class DecisionRules:
         As in :class:`smoothcs.sequential.StoppingRule`.
     correct : ndarray of intp of shape (n,), optional
         True class indices, if group and pair claims are to include that they are predicted.
+    decision : WeightedVote, optional
+        The rule whose predictions the claims are about; None: the plurality vote.
     """
 
     def __init__(
@@ -52,8 +60,10 @@ class DecisionRules:
         n_max: int,
         blockers: bool | int = True,
         correct: NDArray[np.intp] | None = None,
+        decision: WeightedVote | None = None,
     ) -> None:
-        top = selection.argmax(axis=1)
+        self.decision = decision
+        self.top = top = winner(decision, selection)
         others = np.arange(selection.shape[1]) != top[:, None]
         wanted: dict[str, tuple[NDArray[np.bool_], dict[str, Any]]] = {
             "group": (omega, {"blockers": blockers, "also_correct": correct}),
@@ -61,7 +71,15 @@ class DecisionRules:
             "standard": (others, {"blockers": False}),
             "label": (np.zeros_like(others), {"blockers": False, "also_correct": top}),
         }
-        self._settings = {"eps": eps.tolist(), "sigma": sigma, "alpha": alpha, "n_max": n_max}
+        self._settings: dict[str, Any] = {
+            "eps": eps.tolist(),
+            "sigma": sigma,
+            "alpha": alpha,
+            "n_max": n_max,
+        }
+        if decision is not None:
+            # In the repr as well: it keeps the votes of one rule from being continued by another.
+            self._settings["weights"] = decision.weights.tolist()
         self.rules = {
             kind: StoppingRule(selection, wanted[kind][0], **self._settings, **wanted[kind][1])
             for kind in kinds
@@ -135,6 +153,8 @@ class CertifiedDecisions:
         The costs.
     y : ndarray of shape (n,) or None
         True classes, as labels.
+    weights : ndarray of float64 of shape (m,) or None
+        Weights of the vote that is certified; None: the plurality vote.
     """
 
     eps: NDArray[np.float64]
@@ -150,6 +170,7 @@ class CertifiedDecisions:
     n_max: int
     cost_matrix: CostMatrix
     y: NDArray[Any] | None
+    weights: NDArray[np.float64] | None = None
 
     @classmethod
     def from_rules(
@@ -167,7 +188,7 @@ class CertifiedDecisions:
         harmless_errors: str,
     ) -> CertifiedDecisions:
         """Read off the rules what may be claimed."""
-        top = selection.argmax(axis=1)
+        top = rules.top
         row = top if y is None else cost_matrix.encode(y)
         costly = cost_matrix.omega[row, top]
         void = costly | (top != row) if harmless_errors == "zero" else costly
@@ -194,6 +215,7 @@ class CertifiedDecisions:
             n_max=n_max,
             cost_matrix=cost_matrix,
             y=y,
+            weights=None if rules.decision is None else rules.decision.weights,
         )
 
     def __len__(self) -> int:

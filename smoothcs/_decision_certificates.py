@@ -22,7 +22,7 @@ class DecisionCertificates(Certificates):
     """Certified radii of a weighted vote, or of the rule of least expected cost.
 
     All that :class:`~smoothcs.certification.Certificates` are, with ``label`` and radii those of
-    the decision rule. Files are read by the ``load`` of this class.
+    the decision rule.
 
     Attributes
     ----------

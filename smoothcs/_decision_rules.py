@@ -176,7 +176,12 @@ def check_weights(
         if unknown:
             raise ValueError(f"{name} has a weight for {unknown[0]!r}, which is none of {labels}.")
         weights = [weights.get(label, 1.0) for label in labels]
-    array = np.array(weights, dtype=np.float64)
+    try:
+        array = np.array(weights, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name} must hold one weight for each of {n_classes} classes; got {weights!r}."
+        ) from None
     if array.shape != (n_classes,):
         raise ValueError(
             f"{name} must hold one weight for each of {n_classes} classes; got shape {array.shape}."

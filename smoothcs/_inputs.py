@@ -17,8 +17,6 @@ from sklearn.utils.validation import (
 )
 from torch.utils.data import Dataset
 
-from .bounds import smallest_n
-
 
 def is_dataset(X: Any) -> bool:
     """Tell a torch Dataset, which is read item by item, from an array."""
@@ -46,9 +44,11 @@ def check_inputs(estimator: Any, X: Any, *, reset: bool) -> Any:
         X = X.detach().cpu().numpy()
     # A model wrapped by from_module has seen no data, hence has no count of features to compare.
     if reset or hasattr(estimator, "n_features_in_"):
-        X = validate_data(estimator, X, dtype=np.float32, allow_nd=True, reset=reset)
+        with np.errstate(over="ignore", invalid="ignore"):  # becomes inf and is refused
+            X = validate_data(estimator, X, dtype=np.float32, allow_nd=True, reset=reset)
     else:
-        X = check_array(X, dtype=np.float32, allow_nd=True, estimator=estimator, input_name="X")
+        with np.errstate(over="ignore", invalid="ignore"):
+            X = check_array(X, dtype=np.float32, allow_nd=True, estimator=estimator, input_name="X")
     _check_shape(estimator, X.shape[1:], reset)
     return X
 
@@ -116,15 +116,16 @@ def check_weights(sample_weight: Any, X: Any) -> np.ndarray | None:
     return weights
 
 
-def encode_labels(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Return class indices (n,), refusing labels that ``fit`` never saw."""
+def encode_labels(
+    y: np.ndarray, classes: np.ndarray, refusal: str = "y contains labels that fit never saw"
+) -> np.ndarray:
+    """Return class indices (n,), refusing other labels in the words of ``refusal``."""
     positions = {label: index for index, label in enumerate(classes.tolist())}
     values = y.tolist()
     unseen = sorted({repr(v) for v in values if v not in positions})
     if unseen:
         raise ValueError(
-            f"y contains labels that fit never saw: {', '.join(unseen[:10])}; "
-            f"the classes are {classes.tolist()}."
+            f"{refusal}: {', '.join(unseen[:10])}; the classes are {classes.tolist()}."
         )
     return np.fromiter((positions[v] for v in values), dtype=np.int64, count=len(values))
 
@@ -175,14 +176,5 @@ class PredictedClass:
         self.estimator, self.classes = estimator, classes
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
-        return encode_labels(np.asarray(self.estimator.predict(batch)), self.classes)
-
-
-def check_can_certify(n_estimation: int, alpha: float, bound: str) -> None:
-    """Refuse a number of votes with which not even unanimity certifies anything."""
-    smallest = smallest_n(alpha, bound)
-    if n_estimation < smallest:
-        raise ValueError(
-            f"n_estimation={n_estimation} can never certify anything at alpha={alpha} with "
-            f"bound={bound!r}; the smallest that can is {smallest}."
-        )
+        labels = np.asarray(self.estimator.predict(batch))
+        return encode_labels(labels, self.classes, "module predicts labels that classes lacks")

@@ -72,7 +72,10 @@ def look_schedule(
 class Looks:
     """The part that all rules share: where each input stands on the schedule."""
 
-    def __init__(self, n_inputs: int, looks: Ints, levels: Floats) -> None:
+    def __init__(
+        self, n_inputs: int, looks: Ints, levels: Floats, n_classes: int | None = None
+    ) -> None:
+        self.n_classes = n_classes
         self.looks = looks
         self.levels = levels
         self._next_look = np.zeros(n_inputs, dtype=np.intp)
@@ -108,10 +111,19 @@ class Looks:
             If the votes are not counts or their number is not on the schedule: looking at other
             times would depend on the data, and the guarantee does not cover that.
         """
-        inputs = np.asarray(index, dtype=np.intp)
+        inputs = np.asarray(index)
         counts = check_votes("votes", votes)
         if inputs.shape != (len(counts),) or len(np.unique(inputs)) != len(inputs):
             raise ValueError("index must name one distinct input for every row of votes.")
+        # A negative index would name an input a second time.
+        whole = inputs.size == 0 or inputs.dtype.kind in "iu"
+        if not (whole and np.all((inputs >= 0) & (inputs < len(self)))):
+            raise ValueError(f"index must hold integers from 0 to {len(self) - 1}; got {index!r}.")
+        inputs = inputs.astype(np.intp)
+        if self.n_classes is not None and counts.shape[1] != self.n_classes:
+            raise ValueError(
+                f"votes must have {self.n_classes} columns, one a class; got {counts.shape[1]}."
+            )
         totals = counts.sum(axis=1)
         look = np.searchsorted(self.looks, totals)
         on_schedule = (look < len(self.looks)) & (look >= self._next_look[inputs])

@@ -82,7 +82,7 @@ class RadiusRule(Looks):
         looks, levels = look_schedule(
             n_max, alpha, first_look=first_look, growth=growth, final_share=final_share
         )
-        super().__init__(len(selection), looks, levels)
+        super().__init__(len(selection), looks, levels, selection.shape[1])
         self.sigma = check_positive("sigma", sigma)
         self.radius_tol = check_positive("radius_tol", radius_tol)
         self.targets = wanted
@@ -159,6 +159,11 @@ class PredictionRule(Looks):
             n_max, alpha, first_look=first_look, growth=growth, final_share=final_share
         )
         super().__init__(check_integer("n_inputs", n_inputs, low=0), looks, levels)
+        if decision is not None and not hasattr(decision, "abstains"):
+            raise TypeError(
+                "decision must be None, a WeightedVote or an ExpectedCost of smoothcs.decision; "
+                f"got {decision!r}."
+            )
         self.decision = decision
         self.futility = check_real("futility", futility, low=0.0, high=1.0, high_open=True)
         self.label = np.full(n_inputs, -1, dtype=np.intp)

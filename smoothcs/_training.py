@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +14,21 @@ import torch
 from ._inputs import first_input, is_dataset
 from ._net import ObjectiveNet, build_module
 from .objectives import Objective
+
+_GLOBAL_GENERATOR = threading.RLock()
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's global generator for the block, and leave it as it was before.
+
+    Initialisation, shuffling and dropout draw from it. A process has only one, so threads that
+    train wait for each other: otherwise the same seed would not give the same model.
+    """
+    devices = [device] if device.type == "cuda" else []
+    with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
 
 
 def new_net(
@@ -24,6 +40,11 @@ def new_net(
     seed: int,
 ) -> ObjectiveNet:
     """Return an initialised net for a first ``fit``."""
+    if not isinstance(clf.net_params, Mapping | None):
+        raise TypeError(
+            "net_params must be None or a dict of parameters of skorch.NeuralNet; "
+            f"got {clf.net_params!r} of type {type(clf.net_params).__name__}."
+        )
     params = dict(clf.net_params or {})
     module_params = {
         name.removeprefix("module__"): params.pop(name)
@@ -68,7 +89,8 @@ def continued_net(
 
 def check_module_output(net: ObjectiveNet, X: Any, n_classes: int) -> None:
     """Refuse a module whose output for one input is not (1, n_classes) logits."""
-    first = first_input(X)[None] if is_dataset(X) else X[:1]
+    # A copy: frames and memory maps may be read-only, which torch warns of.
+    first = np.array(first_input(X)[None] if is_dataset(X) else X[:1])
     was_training = net.module_.training
     net.module_.eval()
     with torch.no_grad():
@@ -79,6 +101,15 @@ def check_module_output(net: ObjectiveNet, X: Any, n_classes: int) -> None:
         raise ValueError(
             f"module must return logits of shape (b, {n_classes}), one column a class of y; "
             f"for an input batch of shape {tuple(first.shape)} it returned {shape}."
+        )
+    if not logits.is_floating_point():
+        raise TypeError(
+            "module must return logits in floating point; "
+            f"got dtype {str(logits.dtype).removeprefix('torch.')}."
+        )
+    if not bool(torch.isfinite(logits).all()):
+        raise ValueError(
+            f"module must return finite logits; for the first input it returned {logits.tolist()}."
         )
 
 

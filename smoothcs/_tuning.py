@@ -214,6 +214,8 @@ def tune_decision(
     """
     check_choice("objective", objective, OBJECTIVES)
     folds = check_integer("cv", cv, low=0)
+    if folds == 1:
+        raise ValueError("cv must be an integer >= 2, or 0 for no cross-fitting; got 1.")
     span = int(np.log(check_real("max_ratio", max_ratio, low=1.0, high=1e6)) / STEP + 1e-9)
     _check_floor(min_accuracy, max_accuracy_loss)
     if eps is None:
@@ -223,7 +225,12 @@ def tune_decision(
 
     correct, gain = table.totals(np.zeros(table.n_classes, dtype=np.int64))
     base, base_gain = correct / len(table.votes), gain / len(table.sensitive)
-    fold = _stratified(table.truth, folds) if folds > 1 else None
+    if folds > 1 and len(table.sensitive) < 2:
+        raise ValueError(
+            "cross-fitting needs at least 2 examples of sensitive classes; got 1: give more "
+            "examples, or cv=0."
+        )
+    fold = _stratified(table, folds) if folds > 1 else None
     frontier, accuracy_cv, gain_cv = _best_of_families(table, fold, span, base)
 
     # The gain is the share that is robust, or the cost that is avoided.
@@ -338,12 +345,14 @@ def _families(table: VoteTable) -> list[list[NDArray[np.bool_]]]:
     return [family for family in families if family]
 
 
-def _stratified(truth: NDArray[np.intp], folds: int) -> NDArray[np.intp]:
-    """Deal the examples of each class to the folds in turn."""
-    fold = np.zeros(len(truth), dtype=np.intp)
-    for k in np.unique(truth):
-        rows = np.flatnonzero(truth == k)
-        fold[rows] = np.arange(len(rows)) % folds
+def _stratified(table: VoteTable, folds: int) -> NDArray[np.intp]:
+    """Deal the examples to the folds in turn, class by class, sensitive classes first.
+
+    Two sensitive examples are then never in one fold alone.
+    """
+    harmless = ~np.isin(np.arange(len(table.truth)), table.sensitive)
+    fold = np.empty(len(table.truth), dtype=np.intp)
+    fold[np.lexsort((table.truth, harmless))] = np.arange(len(fold)) % folds
     return fold
 
 

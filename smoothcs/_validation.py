@@ -63,3 +63,17 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> Any:
 def check_blockers(value: Any) -> bool | int:
     """Return ``value`` if it is a bool or an int >= 1, or raise."""
     return value if isinstance(value, bool) else check_integer("blockers", value)
+
+
+def check_n_jobs(value: Any) -> int | None:
+    """Return ``value`` if it is None or an int other than 0, or raise."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(
+            "n_jobs must be None or an integer other than 0; "
+            f"got {value!r} of type {type(value).__name__}."
+        )
+    if value == 0:
+        raise ValueError("n_jobs must be None or an integer other than 0; got 0.")
+    return int(value)

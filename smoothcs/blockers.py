@@ -180,6 +180,8 @@ def best_blocker_radius(
         raise ValueError(f"h must have shape (n_classes,); got shape {probability.shape}.")
     if not (np.isfinite(probability).all() and (probability >= 0).all()):
         raise ValueError("h must hold finite probabilities >= 0.")
+    if not check_integer("target", target, low=0) < len(probability):
+        raise ValueError(f"target must be a class index below {len(probability)}; got {target!r}.")
     may_block = np.ones(len(probability), dtype=bool)
     if allowed is not None:
         may_block = np.array(allowed, dtype=bool)

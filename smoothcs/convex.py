@@ -32,7 +32,8 @@ from ._convex_report import SCORES, report, score_of
 from ._convex_training import CostSensitiveRobust, OverallRobust, TrainingBall
 from ._inputs import check_inputs, check_labels, check_weights, encode_labels, is_dataset
 from ._net import ArrayDataset, EncodedDataset, resolve_device, resolve_optimizer
-from ._training import check_module_output, new_net, unchanged_on_error
+from ._portable import portable_state, restored_state
+from ._training import check_module_output, new_net, seeded, unchanged_on_error
 from ._validation import check_choice, check_integer, check_positive, check_real
 from .cost import as_cost_matrix
 from .objectives import CostSensitiveCrossEntropy, Objective
@@ -260,9 +261,7 @@ class ConvexRelaxationClassifier(ClassifierMixin, BaseEstimator):
             dataset: Any = (EncodedDataset if is_dataset(X) else ArrayDataset)(X, encoded, weights)
             objective = self._resolved_objective(encoded, weights)
             seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-            # Initialisation, shuffling and projections draw from torch's global generator.
-            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-                torch.manual_seed(seed)
+            with seeded(seed, device):  # random projections, too, are drawn from torch's own
                 net = new_net(self, objective, cost_matrix.matrix, optimizer, device, seed)
                 check_bounded_module(net.module_, self.input_shape_)
                 check_module_output(net, X, len(classes))
@@ -453,6 +452,8 @@ class ConvexRelaxationClassifier(ClassifierMixin, BaseEstimator):
         if self.bounds is not None:
             if self.norm != "linf":
                 raise ValueError(f"bounds must be None for norm={self.norm!r}; got {self.bounds}.")
+            if np.shape(self.bounds) != (2,):
+                raise ValueError(f"bounds must be None or (low, high); got {self.bounds!r}.")
             low, high = self.bounds
             check_real("bounds[0]", low)
             check_real("bounds[1]", high, low=low, low_open=True)
@@ -502,7 +503,11 @@ class ConvexRelaxationClassifier(ClassifierMixin, BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         # As for the smoothed classifier: a fitted estimator needs neither optimiser nor device.
-        return {name: value for name, value in super().__getstate__().items() if name != "net_"}
+        state = {name: value for name, value in super().__getstate__().items() if name != "net_"}
+        return portable_state(state)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(restored_state(state))
 
 
 def _batches(X: Any, size: int) -> Iterator[tuple[slice, np.ndarray]]:

@@ -374,8 +374,9 @@ def resolve_decision(decision: Any, cost_matrix: CostMatrix) -> WeightedVote | E
 
     Parameters
     ----------
-    decision : {"plurality", "min-cost"}, array-like of shape (n_classes,) or mapping
-        A name, weights in the order of the classes, or weights by label (1 for labels left out).
+    decision : {"plurality", "min-cost"}, array-like of shape (n_classes,), mapping or costs
+        A name; weights in the order of the classes, or by label (1 for labels left out); or a
+        CostMatrix, frame or array of shape (n_classes, n_classes), the costs to be expected.
     cost_matrix : CostMatrix
         Tied to the classes; the costs of "min-cost".
 
@@ -384,6 +385,11 @@ def resolve_decision(decision: Any, cost_matrix: CostMatrix) -> WeightedVote | E
     WeightedVote, ExpectedCost or None
         None for the plurality vote. The rules have ``winner(votes)`` and ``abstains(votes,
         alpha)``.
+
+    Raises
+    ------
+    ValueError
+        If ``decision`` is none of these, or some class would always be cheapest.
 
     Examples
     --------
@@ -395,7 +401,23 @@ def resolve_decision(decision: Any, cost_matrix: CostMatrix) -> WeightedVote | E
     """
     if isinstance(decision, str):
         check_choice("decision", decision, ["plurality", "min-cost"])
-        return None if decision == "plurality" else ExpectedCost(cost_matrix.matrix)
+        if decision == "plurality":
+            return None
+        free = _labels(cost_matrix)[~cost_matrix.matrix.any(axis=0)]
+        if len(free):
+            raise ValueError(
+                "decision='min-cost' needs an entry > 0 in every column of cost_matrix; the column "
+                f"of {free.tolist()[0]!r} has none: calling everything that class would always be "
+                "cheapest. Pass other costs as decision, such as cost_matrix plus 1 off the "
+                "diagonal; cost_matrix still says which mistakes are sensitive."
+            )
+        return ExpectedCost(cost_matrix.matrix)
+    if isinstance(decision, CostMatrix) or np.ndim(decision) == 2:
+        try:
+            costs = as_cost_matrix(decision, cost_matrix.classes, cost_matrix.n_classes)
+            return ExpectedCost(costs.matrix)
+        except ValueError as error:
+            raise ValueError(f"decision is not a matrix of costs to decide by: {error}") from None
     weights = check_weights(decision, cost_matrix.n_classes, cost_matrix.classes, name="decision")
     return WeightedVote(weights)
 

@@ -10,7 +10,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,8 @@ class MLP(nn.Sequential):
 
     def __init__(self, n_features: int, n_classes: int, hidden: Sequence[int] = (128, 128)) -> None:
         width = check_integer("n_features", n_features)
+        if not isinstance(hidden, Iterable):
+            raise TypeError(f"hidden must be a sequence of widths; got {hidden!r}.")
         layers: list[nn.Module] = [nn.Flatten()]
         for next_width in hidden:
             layers += [nn.Linear(width, check_integer("hidden", next_width)), nn.ReLU()]
@@ -80,6 +82,8 @@ class Normalize(nn.Module):
         stds = torch.as_tensor(std, dtype=torch.float32).reshape(-1)
         if not bool((torch.isfinite(stds) & (stds > 0)).all()):
             raise ValueError(f"std must be finite and > 0; got {std!r}.")
+        if not bool(torch.isfinite(means).all()):
+            raise ValueError(f"mean must be finite; got {mean!r}.")
         if len(means) != len(stds):
             raise ValueError(
                 f"mean and std must have the same length; got {len(means)} and {len(stds)}."
@@ -116,6 +120,7 @@ def small_conv(n_classes: int = 10, in_channels: int = 1, image_size: int = 28) 
     """
     if check_integer("image_size", image_size, low=4) % 4:
         raise ValueError(f"image_size must be a multiple of 4; got {image_size!r}.")
+    check_integer("n_classes", n_classes)
     return nn.Sequential(
         nn.Conv2d(in_channels, 16, 4, stride=2, padding=1),
         nn.ReLU(),
@@ -187,7 +192,8 @@ def _stages(widths: Sequence[int], n_blocks: int, *, padded: bool) -> list[nn.Mo
 def _resnet(
     stem: list[nn.Module], blocks: list[nn.Module], width: int, n_classes: int
 ) -> nn.Module:
-    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, n_classes)]
+    last = nn.Linear(width, check_integer("n_classes", n_classes))
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), last]
     network = nn.Sequential(*stem, *blocks, *head)
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):

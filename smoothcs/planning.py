@@ -150,6 +150,7 @@ def plan_votes(
     alpha: float = 0.001,
     power: float = 0.9,
     blockers: bool | int = True,
+    weights: ArrayLike | None = None,
 ) -> Floats:
     """Return how many estimation votes a group decision at ``eps`` needs, from estimated
     probabilities.
@@ -165,6 +166,8 @@ def plan_votes(
         Chance with which the certificate should be found.
     blockers : bool or int, default=True
         As in `smoothcs.sequential.StoppingRule`.
+    weights : array_like of float of shape (n_classes,), optional
+        Weights > 0 of a weighted vote.
 
     Returns
     -------
@@ -195,6 +198,8 @@ def plan_votes(
     targets = costs.omega[costs.encode(y)]
     z_power = float(ndtri(check_probability("power", power)))
     etas = np.atleast_1d(np.asarray(eps, dtype=np.float64)) / check_positive("sigma", sigma)
+    if etas.ndim != 1 or not (etas.size and (np.isfinite(etas) & (etas > 0)).all()):
+        raise ValueError(f"eps must be one or more finite numbers > 0; got {eps!r}.")
     max_size = 3 if blockers is True else max(int(blockers), 1)
     grid = look_schedule(10_000, alpha, first_look=8, growth=1.15)[0]
     z_total = z_power - float(ndtri(alpha))
@@ -204,7 +209,7 @@ def plan_votes(
     for e, eta in enumerate(etas):
         sets = choose_blockers(
             np.rint(probability * 1e6), targets, ~targets,
-            max_size=max_size, eta=float(eta),
+            max_size=max_size, eta=float(eta), weights=weights,
         )  # fmt: skip
         p_block = sets.count(probability)[row, target]
         p_target, scale = probability[row, target], sets.scale[row, target]

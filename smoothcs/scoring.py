@@ -37,6 +37,8 @@ def _final_step(estimator: Any, X: Any) -> tuple[Any, Any]:
             estimator = estimator[-1]
         elif hasattr(estimator, "best_estimator_"):
             estimator = estimator.best_estimator_
+        elif hasattr(estimator, "label_weights_"):
+            estimator = estimator.estimator_  # fitted, and it has the tuned decision
         elif hasattr(estimator, "certified_report"):
             return estimator, X
         else:

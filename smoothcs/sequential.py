@@ -132,12 +132,13 @@ class StoppingRule(Looks):
     ) -> None:
         selection, wanted = check_selection(selection_votes, targets)
         self.eps = np.atleast_1d(np.asarray(eps, dtype=np.float64))
-        if self.eps.ndim != 1 or not (np.isfinite(self.eps) & (self.eps > 0)).all():
+        allowed = np.isfinite(self.eps) & (self.eps > 0)
+        if self.eps.ndim != 1 or not (self.eps.size and allowed.all()):
             raise ValueError(f"eps must be one or more finite numbers > 0; got {eps!r}.")
         looks, levels = look_schedule(
             n_max, alpha, first_look=first_look, growth=growth, final_share=final_share
         )
-        super().__init__(len(selection), looks, levels)
+        super().__init__(len(selection), looks, levels, selection.shape[1])
         self.sigma = check_positive("sigma", sigma)
         self.mode = check_choice("mode", mode, ("group", "pairs"))
         self.futility = check_real("futility", futility, low=0.0, high=1.0, high_open=True)

@@ -1,6 +1,7 @@
 """The estimator: what it learns, what it answers, and what it refuses."""
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -109,6 +110,21 @@ def test_same_random_state_same_model_and_none_draws_a_new_key(iris):
     assert first.vote_key_ == second.vote_key_
     keys = {quick(max_epochs=1, random_state=None).fit(*iris).vote_key_ for _ in range(2)}
     assert len(keys) == 2
+
+
+def test_threads_that_train_at_a_time_make_the_models_of_one_after_another(iris):
+    def module():
+        return nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 3))
+
+    def weights(seed):
+        clf = quick(module=module, random_state=seed, max_epochs=4, batch_size=16).fit(*iris)
+        return torch.cat([p.detach().flatten() for p in clf.module_.parameters()])
+
+    alone = [weights(seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(weights, range(4)))
+    for one, other in zip(alone, together, strict=True):
+        assert torch.equal(one, other)
 
 
 def test_fit_leaves_the_global_random_state_alone(iris):
@@ -367,7 +383,7 @@ class NanLogits(nn.Module):
         ({"max_epochs": 0}, ValueError, r"max_epochs"),
         ({"module": WrongWidth}, ValueError, r"\(b, 3\).*\(1, 7\)"),
         ({"module": 5}, TypeError, r"module"),
-        ({"module": NanLogits}, ValueError, r"loss became nan"),
+        ({"module": NanLogits}, ValueError, r"module must return finite logits"),
     ],
 )
 def test_bad_parameters_are_refused_and_the_estimator_is_unchanged(iris, params, error, message):

@@ -3,7 +3,7 @@
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from smoothcs import CostSensitiveSmoothedClassifier
+from smoothcs import CostSensitiveSmoothedClassifier, TunedDecisionClassifier
 from smoothcs.objectives import OBJECTIVES
 
 EXPECTED_FAILURES = {
@@ -23,7 +23,15 @@ EXPECTED_WITH_ABSTENTION = {
 }
 
 
+# A weighted vote predicts another class than the one with most votes.
+EXPECTED_WITH_RULE = {
+    "check_classifiers_train": "compares predict with argmax(predict_proba)",
+}
+
+
 def expected_failures(estimator):
+    if isinstance(estimator, TunedDecisionClassifier):
+        return EXPECTED_WITH_RULE
     abstains = estimator.abstain_label is not None
     return {**EXPECTED_FAILURES, **(EXPECTED_WITH_ABSTENTION if abstains else {})}
 
@@ -37,6 +45,9 @@ def fast(**params):
         CostSensitiveSmoothedClassifier(),
         CostSensitiveSmoothedClassifier(abstain_label=None),
         *(fast(objective=name, abstain_label=None) for name in sorted(OBJECTIVES)),
+        TunedDecisionClassifier(
+            fast(abstain_label=None, max_epochs=3, random_state=0), n_votes=100, random_state=0
+        ),
     ],
     expected_failed_checks=expected_failures,
 )
@@ -44,6 +55,8 @@ def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize("reasons", [EXPECTED_FAILURES, EXPECTED_WITH_ABSTENTION])
+@pytest.mark.parametrize(
+    "reasons", [EXPECTED_FAILURES, EXPECTED_WITH_ABSTENTION, EXPECTED_WITH_RULE]
+)
 def test_every_expected_failure_has_a_reason(reasons):
     assert all(len(reason) > 20 for reason in reasons.values())

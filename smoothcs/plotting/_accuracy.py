@@ -16,6 +16,7 @@ from smoothcs.plotting._common import (
     UNITS,
     certify,
     check_certificates,
+    no_figure_on_error,
     single_axes,
 )
 
@@ -235,6 +236,7 @@ class CertifiedAccuracyDisplay:
         )
         return display.plot(ax, units=units, **kwargs)
 
+    @no_figure_on_error()
     def plot(
         self,
         ax: Any = None,

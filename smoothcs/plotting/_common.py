@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,19 @@ def pyplot() -> Any:
             "pip install smoothcs[plot]."
         ) from error
     return plt
+
+
+@contextmanager
+def no_figure_on_error() -> Iterator[None]:
+    """Close the figures that the block opened, if it raises."""
+    plt = pyplot()
+    before = set(plt.get_fignums())
+    try:
+        yield
+    except BaseException:
+        for number in set(plt.get_fignums()) - before:
+            plt.close(number)
+        raise
 
 
 def single_axes(ax: Any) -> tuple[Any, Any]:

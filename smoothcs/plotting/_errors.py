@@ -16,6 +16,7 @@ from smoothcs.plotting._common import (
     check_certificates,
     class_names,
     final_step,
+    no_figure_on_error,
     several_axes,
 )
 
@@ -184,6 +185,7 @@ class RobustErrorDisplay:
         )
         return display.plot(ax, units=units, **kwargs)
 
+    @no_figure_on_error()
     def plot(
         self,
         ax: Any = None,

@@ -15,6 +15,7 @@ from smoothcs.plotting._common import (
     UNITS,
     certify,
     check_certificates,
+    no_figure_on_error,
     single_axes,
 )
 
@@ -145,6 +146,7 @@ class RadiusDistributionDisplay:
         radii = {row: values for row, values in rows.items() if len(values)}
         return cls(radii=radii, estimator_name=name).plot(ax, units=units)
 
+    @no_figure_on_error()
     def plot(
         self,
         ax: Any = None,

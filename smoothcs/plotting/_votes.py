@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import _safe_indexing
 
+from smoothcs._validation import check_integer
 from smoothcs.bounds import clopper_pearson_lower, clopper_pearson_upper
 from smoothcs.certification import Certificates
 from smoothcs.plotting._common import (
@@ -20,6 +21,7 @@ from smoothcs.plotting._common import (
     class_names,
     distance,
     final_step,
+    no_figure_on_error,
     several_axes,
 )
 
@@ -180,13 +182,20 @@ class VotesDisplay:
         -------
         display : VotesDisplay
         """
-        one = check_certificates(certificates)[index]
+        if check_integer("index", index, low=0) >= len(check_certificates(certificates)):
+            raise ValueError(f"index must be below {len(certificates)}; got {index}.")
+        one = certificates[index]
         image = None if x is None else np.asarray(x, dtype=float)
         if image is not None and image_shape is not None:
+            if np.prod(image_shape) != image.size:
+                raise ValueError(
+                    f"image_shape={image_shape!r} does not hold the {image.size} numbers of x."
+                )
             image = image.reshape(image_shape)
         display = cls(certificate=one, x=image, feature_names=feature_names)
         return display.plot(ax, units=units, **kwargs)
 
+    @no_figure_on_error()
     def plot(self, ax: Any = None, *, units: str = UNITS, **kwargs: Any) -> VotesDisplay:
         """Draw the input and the votes.
 

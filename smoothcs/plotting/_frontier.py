@@ -1,0 +1,227 @@
+"""What weights of the vote reach, and what they cost in accuracy."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from smoothcs._frontier import undominated
+from smoothcs.decision import TunedDecision
+from smoothcs.plotting._common import COLORS, GREY, LINE_STYLES, no_figure_on_error, single_axes
+
+METRICS = {
+    "rob_cs": "Rob_cs at eps = {eps:g}\n(share of sensitive inputs)",
+    "rob_cost": "Rob_cost at eps = {eps:g}\n(mean cost per sensitive input, smaller is better)",
+}
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+class FrontierDisplay:
+    """Accuracy against certified robustness, over the weights of the vote.
+
+    Each dot is a choice of weights, as it fared out-of-sample: each fold judged by weights tuned on
+    the others. The pale line is the same frontier in-sample, and what lies between them is what
+    tuning fitted to single examples. The cross is the plurality vote, the ring the weights chosen.
+
+    Made by :meth:`from_estimator` or :meth:`from_tuned`. To compare models, pass the ``ax_`` of the
+    first display to the others: each gets a colour, a marker and a line style of its own.
+
+    Parameters
+    ----------
+    tuned : TunedDecision
+        What :func:`smoothcs.decision.tune_decision` found.
+    estimator_name : str, default=None
+        What the legend calls the model.
+
+    Attributes
+    ----------
+    line_ : matplotlib Line2D
+        The frontier out-of-sample; in-sample, if weights were tuned without folds.
+    in_sample_ : matplotlib Line2D or None
+        The frontier in-sample, if ``line_`` is not.
+    plurality_, chosen_ : matplotlib Line2D
+        The plurality vote, and the weights chosen.
+    ax_ : matplotlib Axes
+        Axes with the frontier.
+    figure_ : matplotlib Figure
+        Figure with the axes.
+
+    See Also
+    --------
+    smoothcs.TunedDecisionClassifier : finds the weights, and picks a point.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from smoothcs.decision import tune_decision
+    >>> from smoothcs.plotting import FrontierDisplay
+    >>> h = np.array([[.6, .4], [.7, .3], [.8, .2], [.95, .05]] * 50)
+    >>> votes = np.random.default_rng(0).multinomial(1000, h)
+    >>> tuned = tune_decision(votes, [1, 0, 0, 0] * 50, [[0, 0], [1, 0]], eps=0.1, sigma=0.5)
+    >>> display = FrontierDisplay.from_tuned(tuned, name="one model")
+    >>> display.ax_.get_ylabel()
+    'Accuracy'
+    """
+
+    def __init__(self, *, tuned: TunedDecision, estimator_name: str | None = None) -> None:
+        self.tuned = tuned
+        self.estimator_name = estimator_name
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, *, name: str | None = None, ax: Any = None, **kwargs: Any
+    ) -> FrontierDisplay:
+        """Plot the frontier of a fitted TunedDecisionClassifier; nothing is certified again.
+
+        Parameters
+        ----------
+        estimator : TunedDecisionClassifier, or a Pipeline or search that ends in one
+            Fitted.
+        name : str, default=None
+            What the legend calls the model; None: the class of what was tuned.
+        ax, **kwargs
+            See :meth:`plot`.
+
+        Returns
+        -------
+        display : FrontierDisplay
+
+        Raises
+        ------
+        TypeError
+            If no decision was tuned.
+        """
+        while True:
+            if isinstance(estimator, Pipeline):
+                estimator = estimator[-1]
+            elif hasattr(estimator, "best_estimator_"):
+                estimator = estimator.best_estimator_
+            else:
+                break
+        check_is_fitted(estimator)
+        if not hasattr(estimator, "tuned_"):
+            raise TypeError(
+                "estimator must be a TunedDecisionClassifier, or a Pipeline or search that ends "
+                f"in one; got {type(estimator).__name__}."
+            )
+        if name is None:
+            name = type(estimator.estimator).__name__
+        return cls.from_tuned(estimator.tuned_, name=name, ax=ax, **kwargs)
+
+    @classmethod
+    def from_tuned(
+        cls, tuned: TunedDecision, *, name: str | None = None, ax: Any = None, **kwargs: Any
+    ) -> FrontierDisplay:
+        """Plot what `tune_decision` found.
+
+        Parameters
+        ----------
+        tuned : TunedDecision
+        name : str, default=None
+            What the legend calls the model; None: no entry.
+        ax, **kwargs
+            See :meth:`plot`.
+
+        Returns
+        -------
+        display : FrontierDisplay
+        """
+        if not isinstance(tuned, TunedDecision):
+            raise TypeError(
+                "tuned must be a TunedDecision, as tune_decision returns it; "
+                f"got {type(tuned).__name__}."
+            )
+        return cls(tuned=tuned, estimator_name=name).plot(ax, **kwargs)
+
+    @no_figure_on_error()
+    def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> FrontierDisplay:
+        """Draw the frontier.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to plot; None: a new figure.
+        name : str, default=None
+            What the legend calls the model; None: ``estimator_name``.
+        **kwargs : dict
+            Passed to matplotlib's ``plot`` for the frontier itself.
+
+        Returns
+        -------
+        display : FrontierDisplay
+            This object.
+
+        Raises
+        ------
+        ValueError
+            If the axes hold the frontier of another metric or another eps.
+        """
+        self.figure_, self.ax_ = single_axes(ax)
+        ax, t = self.ax_, self.tuned
+        label = METRICS[t.objective].format(eps=t.eps)
+        others = [line for line in ax.lines if line.get_gid() == _FRONTIER]
+        if others and ax.get_xlabel() != label:
+            raise ValueError(
+                f"ax holds frontiers of {ax.get_xlabel().splitlines()[0]}, which cannot be "
+                f"compared with {label.splitlines()[0]}."
+            )
+        name = self.estimator_name if name is None else name
+        k = len(others)
+        style: dict[str, Any] = {
+            "color": COLORS[k % len(COLORS)],
+            "linestyle": LINE_STYLES[k % len(LINE_STYLES)],
+            "marker": MARKERS[k % len(MARKERS)],
+            "markersize": 4,
+            "gid": _FRONTIER,
+            **({} if name is None else {"label": name}),
+        }
+        for short, long in (("c", "color"), ("ls", "linestyle"), ("ms", "markersize")):
+            if short in kwargs:
+                kwargs[long] = kwargs.pop(short)
+        has_folds = not np.isnan(t.frontier_accuracy_cv).all()
+        inside = (t.frontier_metric, t.frontier_accuracy)
+        outside = (t.frontier_metric_cv, t.frontier_accuracy_cv)
+        (self.line_,) = ax.plot(*(outside if has_folds else inside), **{**style, **kwargs})
+        same = {"color": self.line_.get_color(), "linestyle": "none"}
+        self.in_sample_ = None
+        if has_folds:
+            sign = 1.0 if t.objective == "rob_cs" else -1.0
+            best = undominated(t.frontier_accuracy, sign * t.frontier_metric)
+            (self.in_sample_,) = ax.plot(
+                *(values[best] for values in inside),
+                color=same["color"],
+                alpha=0.35,
+                linewidth=1,
+                zorder=1,
+            )
+        (self.plurality_,) = ax.plot(
+            t.baseline_metric, t.baseline_accuracy, marker="x", markersize=9, mew=2, **same
+        )
+        at = (t.metric_cv, t.accuracy_cv) if has_folds else (t.metric, t.accuracy)
+        (self.chosen_,) = ax.plot(*at, marker="o", markersize=11, mew=1.5, mfc="none", **same)
+        ax.set(xlabel=label, ylabel="Accuracy")
+        handles, _ = ax.get_legend_handles_labels()
+        if handles:
+            ax.legend(handles=[*handles, *self._keys()], handlelength=3.5)
+        return self
+
+    def _keys(self) -> list[Any]:
+        """Return what the legend says of the marks that all models share."""
+        keys = []
+        for line, label in (
+            (self.plurality_, "plurality vote"),
+            (self.chosen_, "weights chosen"),
+            (self.in_sample_, "in-sample"),
+        ):
+            if line is not None:
+                key = copy.copy(line)
+                key.set(color=GREY, label=label)
+                keys.append(key)
+        return keys
+
+
+_FRONTIER = "smoothcs-frontier"  # marks our lines, to give each on one axes a style of its own
