@@ -1,0 +1,163 @@
+"""Train, choose, certify and print: the tables of the papers on real data.
+
+    python -m benchmarks.papers --dataset fashion_mnist --task s-seed --budget cpu --data DIR
+
+Every model, vote and result is kept under --out and skipped when present, so a run may be killed
+and started again, and tasks share what does not depend on the costs. Candidates are trained with
+seed 0; only those that validation chooses at some loss of accuracy get further seeds and test
+votes. "gpu" is the papers' own setting with a shorter schedule; it needs a CUDA device to end in
+reasonable time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from joblib import Parallel, delayed
+
+from .choose import LOSSES, choose, shortlist, validation_numbers
+from .data import READERS, load
+from .figures import draw
+from .measure import measure
+from .methods import BUDGETS, METHODS, Candidate, budget_of, candidates
+from .store import Store, note
+from .tables import tables
+from .tasks import Task, find_task
+
+SLOW = ("smoothadv", "smoothmix", "smoothadv-cs", "smoothmix-cs")
+
+
+def main() -> None:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dataset", required=True, choices=sorted(READERS))
+    parser.add_argument("--task", required=True, nargs="+")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--budget", default="smoke", choices=list(BUDGETS))
+    parser.add_argument("--data", help="folder of the data (or SMOOTHCS_DATA)")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/papers"))
+    parser.add_argument("--seeds", type=int, default=3, help="seeds of the fast methods")
+    parser.add_argument("--jobs", type=int, default=1, help="models trained at a time")
+    parser.add_argument("--alpha", type=float, default=0.001)
+    parser.add_argument("--tables-only", action="store_true", help="print what there is")
+    args = parser.parse_args()
+
+    torch.set_num_threads(1)
+    tasks = [find_task(args.dataset, name) for name in args.task]
+    budget = budget_of(args.budget, args.dataset)
+    images = load(args.dataset, args.data)
+    store = Store(args.out, args.dataset, budget, args.budget, images)
+    if not args.tables_only:
+        for task in tasks:
+            run(store, task, args.methods, args.seeds, args.jobs, args.alpha)
+    for task in tasks:
+        print(tables(store, task))
+        draw(store, task)
+
+
+def run(store: Store, task: Task, methods: list[str], seeds: int, jobs: int, alpha: float) -> None:
+    """Make every result file of a task that is missing."""
+    gaussian = list(candidates("gaussian", task, store.budget))
+    _train(store, [(g, seed) for g in gaussian for seed in range(seeds)], jobs)
+    floors = {seed: _floors(store, task, gaussian[0], seed) for seed in range(seeds)}
+    for method in methods:
+        wanted = range(1 if method in SLOW else seeds)
+        if all(_result(store, task, method, seed).exists() for seed in wanted):
+            continue
+        pool = list(candidates(method, task, store.budget))
+        _train(store, [(c, 0) for c in pool], jobs)
+        short = shortlist(store, task, pool, floors[0])
+        _train(store, [(c, seed) for seed in wanted[1:] for c in short], jobs)
+        for seed in wanted:
+            Parallel(n_jobs=jobs)(
+                delayed(store.test_votes)(c, seed, task)
+                for c in _chosen(store, task, short, seed, floors[seed])
+            )
+            result = {
+                "rows": _measured(store, task, short, seed, floors[seed], alpha),
+                "grid": _grid(store, task, pool if seed == 0 else short, seed),
+                "n": store.budget.n,
+                "hardware": "cuda" if torch.cuda.is_available() else "CPU",
+            }
+            note(_result(store, task, method, seed), result)
+
+
+def _floors(store: Store, task: Task, gaussian: Candidate, seed: int) -> list[float]:
+    """Return the validation accuracies to keep: that of Gaussian less each loss."""
+    accuracy, _ = validation_numbers(store, task, store.valid_votes(gaussian, seed))
+    return [accuracy - loss for loss in LOSSES]
+
+
+def _result(store: Store, task: Task, method: str, seed: int) -> Path:
+    return store.folder / task.name / f"{method}-s{seed}.json"
+
+
+def _train(store: Store, models: list[tuple[Candidate, int]], jobs: int) -> None:
+    missing = [m for m in models if not (store.place(*m) / "valid.npz").exists()]
+    Parallel(n_jobs=jobs)(delayed(_train_one)(store, *model) for model in missing)
+
+
+def _train_one(store: Store, candidate: Candidate, seed: int) -> None:
+    torch.set_num_threads(1)
+    start = time.perf_counter()
+    store.valid_votes(candidate, seed)
+    seconds = time.perf_counter() - start
+    print(f"{candidate.method:14}{candidate.setting:80} seed {seed} {seconds:6.0f} s", flush=True)
+
+
+def _chosen(
+    store: Store, task: Task, pool: list[Candidate], seed: int, floors: list[float]
+) -> list[Candidate]:
+    picks = [choose(store, task, pool, seed, f, r) for f in floors for r in (False, True)]
+    return list({pick.candidate.key: pick.candidate for pick in picks}.values())
+
+
+def _measured(
+    store: Store, task: Task, pool: list[Candidate], seed: int, floors: list[float], alpha: float
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    measured: dict[str, dict[str, Any]] = {}  # several floors may choose the same
+    for loss, floor in zip(LOSSES, floors, strict=True):
+        for rule in (False, True):
+            pick = choose(store, task, pool, seed, floor, rule)
+            same = f"{pick.candidate.key} {pick.weights}"
+            if same not in measured:
+                measured[same] = measure(store, task, pick, seed, alpha)
+            rows.append(
+                {
+                    "loss": loss,
+                    "rule": rule,
+                    "setting": pick.candidate.setting,
+                    "key": pick.candidate.key,
+                    "weights": pick.weights,
+                    "feasible": pick.feasible,
+                    "validation": {"accuracy": pick.accuracy, "rob_cs": pick.rob_cs},
+                    "minutes": store.minutes(pick.candidate, seed),
+                    "test": measured[same],
+                }
+            )
+    return rows
+
+
+def _grid(store: Store, task: Task, pool: list[Candidate], seed: int) -> list[dict[str, Any]]:
+    """Return the validation numbers of everything that could have been chosen."""
+    return [
+        {
+            "setting": candidate.setting,
+            "parameters": {
+                k: v
+                for k, v in candidate.objective.get_params(deep=False).items()
+                if k.startswith(("lambda", "gamma"))
+            },
+            "validation": validation_numbers(store, task, store.valid_votes(candidate, seed)),
+        }
+        for candidate in pool
+    ]
+
+
+if __name__ == "__main__":
+    main()

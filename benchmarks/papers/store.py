@@ -1,0 +1,213 @@
+"""Models, votes and results on disk: everything is written once, whole, and skipped if present.
+
+    OUT/dataset-budget/models/<candidate>-s<seed>/   checkpoint/, valid.npz, test.npz, votes.resume
+    OUT/dataset-budget/<task>/<method>-s<seed>.json  what was chosen, and what it is worth
+
+Training continues from the last epoch that was finished, votes from the last input: a run may be
+killed at any time, or cut into pieces.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skorch.callbacks import Checkpoint, LoadInitState, LRScheduler
+
+from smoothcs import CostMatrix, CostSensitiveSmoothedClassifier
+from smoothcs.modules import Normalize, cifar_resnet56, small_conv
+from smoothcs.votes import sample_votes
+
+from .data import Images, Split
+from .methods import Budget, Candidate
+from .tasks import Task
+
+Votes = NDArray[np.int64]
+
+
+class TestVotes(NamedTuple):
+    """Selection votes of many test inputs, estimation votes of some of them (``rows``)."""
+
+    selection: Votes
+    rows: NDArray[np.intp]
+    estimation: Votes
+
+
+class Store:
+    """The folder of one data set and budget."""
+
+    def __init__(self, out: Path, dataset: str, budget: Budget, name: str, images: Images) -> None:
+        self.folder = out / f"{dataset}-{name}"
+        self.budget = budget
+        self.images = images
+
+    def place(self, candidate: Candidate, seed: int) -> Path:
+        """Return the folder of a model."""
+        return self.folder / "models" / f"{candidate.key}-s{seed}"
+
+    def valid_votes(self, candidate: Candidate, seed: int) -> Votes:
+        """Return votes on the validation split; train first if need be."""
+        path = self.place(candidate, seed) / "valid.npz"
+        if not path.exists():
+            split, n = self.validation, self.budget.n_valid_votes
+            votes = self._vote(candidate, seed, split, n, "estimation", None)
+            save_atomically(path, votes=votes)
+            note(self.place(candidate, seed) / "candidate.json", self._describe(candidate))
+        with np.load(path, allow_pickle=False) as data:
+            return data["votes"]
+
+    def test_votes(self, candidate: Candidate, seed: int, task: Task) -> TestVotes:
+        """Return votes on the test split; certified are as many sensitive as other inputs."""
+        rows = self.certified_rows(task)
+        path = self.place(candidate, seed) / f"test-{'-'.join(map(str, task.seeds))}.npz"
+        if not path.exists():
+            split = self.test
+            resume = self.place(candidate, seed) / "votes.resume"
+            chosen = split.take(rows)
+            estimation = self._vote(candidate, seed, chosen, self.budget.n, "estimation", resume)
+            selection = self._vote(candidate, seed, split, 100, "selection", None)
+            save_atomically(path, selection=selection, rows=rows, estimation=estimation)
+            resume.unlink(missing_ok=True)
+        with np.load(path, allow_pickle=False) as data:
+            return TestVotes(data["selection"], data["rows"], data["estimation"])
+
+    @property
+    def validation(self) -> Split:
+        """The validation examples of this budget."""
+        return self.images.valid.take(np.arange(min(self.budget.n_valid, len(self.images.valid.y))))
+
+    @property
+    def test(self) -> Split:
+        """The test examples on which accuracy is measured."""
+        return self.images.test.take(
+            np.arange(min(self.budget.n_accuracy, len(self.images.test.y)))
+        )
+
+    def certified_rows(self, task: Task) -> NDArray[np.intp]:
+        """Return which test examples are certified, sensitive ones first."""
+        sensitive = np.isin(self.test.y, task.seeds)
+        half = self.budget.n_certify // 2
+        first = np.flatnonzero(sensitive)[:half]
+        others = np.flatnonzero(~sensitive)[: self.budget.n_certify - len(first)]
+        return np.concatenate([first, others])
+
+    def minutes(self, candidate: Candidate, seed: int) -> float:
+        """Return how long training took, without the pieces that were lost."""
+        notes = self.place(candidate, seed).glob("train-from-*.json")
+        return sum(json.loads(path.read_text())["seconds"] for path in notes) / 60
+
+    def _describe(self, candidate: Candidate) -> dict[str, Any]:
+        return {"objective": repr(candidate.objective), "setting": candidate.setting}
+
+    def _vote(
+        self,
+        candidate: Candidate,
+        seed: int,
+        split: Split,
+        n: int,
+        purpose: str,
+        resume: Path | None,
+    ) -> Votes:
+        return sample_votes(
+            self.module(candidate, seed),
+            split.X,
+            n,
+            candidate.sigma,
+            purpose=purpose,
+            random_state=1000 + seed,
+            precision=self.budget.precision,
+            resume_from=resume,
+        )
+
+    def module(self, candidate: Candidate, seed: int) -> torch.nn.Module:
+        """Return the trained base classifier; train it, or the epochs that are left."""
+        place = self.place(candidate, seed)
+        checkpoint = Checkpoint(dirname=str(place / "checkpoint"), monitor=None)
+        history = place / "checkpoint" / "history.json"
+        done = len(json.loads(history.read_text())) if history.exists() else 0
+        rows = np.random.default_rng(seed).permutation(len(self.images.train.y))
+        train = self.images.train.take(rows[: self.budget.n_train])
+        if done < self.budget.epochs:
+            classifier = self._classifier(candidate, seed, checkpoint, self.budget.epochs - done)
+            start = time.perf_counter()
+            classifier.fit(train.X, train.y)
+            spent = time.perf_counter() - start
+            note(place / f"train-from-{done}.json", {"seconds": spent})
+            return classifier.module_
+        module = network(self.budget.module, self.images.train)
+        state = torch.load(
+            place / "checkpoint" / "params.pt", map_location="cpu", weights_only=True
+        )
+        module.load_state_dict(state)
+        return module.eval()
+
+    def _classifier(
+        self, candidate: Candidate, seed: int, checkpoint: Checkpoint, epochs: int
+    ) -> CostSensitiveSmoothedClassifier:
+        small = self.budget.module == "small"
+        total = self.budget.epochs
+        schedule = (
+            LRScheduler("LambdaLR", lr_lambda=lambda e: (1 + math.cos(math.pi * e / total)) / 2)
+            if small
+            else LRScheduler("MultiStepLR", milestones=[total // 2, 9 * total // 10], gamma=0.1)
+        )
+        published = {"optimizer__momentum": 0.9, "optimizer__weight_decay": 5e-4}
+        return CostSensitiveSmoothedClassifier(
+            lambda: network(self.budget.module, self.images.train),
+            objective=candidate.objective,
+            cost_matrix=None if candidate.costs is None else CostMatrix(candidate.costs),
+            sigma=candidate.sigma,
+            optimizer="adam" if small else "sgd",
+            lr=1e-3 if small else 1e-2,
+            max_epochs=epochs,
+            batch_size=64,
+            net_params={"train_split": None, **({} if small else published)},
+            callbacks=[
+                ("resume", LoadInitState(checkpoint)),
+                ("schedule", schedule),
+                ("checkpoint", checkpoint),
+            ],
+            random_state=seed,
+        )
+
+
+def network(kind: str, train: Split) -> torch.nn.Module:
+    """Return an untrained base classifier for these images.
+
+    Colours are normalised inside it, so that noise and radii are in units of pixels in [0, 1].
+    """
+    n_classes, (channels, size) = int(train.y.max()) + 1, train.X.shape[1:3]
+    if kind == "resnet56" and size == 32:
+        base: torch.nn.Module = cifar_resnet56(n_classes=n_classes, in_channels=channels)
+    else:
+        base = small_conv(n_classes, in_channels=channels, image_size=size)
+    if channels == 1:
+        return base
+    axes = (0, 2, 3)
+    return torch.nn.Sequential(
+        Normalize(train.X.mean(axes).tolist(), train.X.std(axes).tolist()), base
+    )
+
+
+def save_atomically(path: Path, **arrays: Any) -> None:
+    """Write an npz file that is either whole or absent."""
+    part = path.with_suffix(f".{os.getpid()}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(part, "wb") as file:
+        np.savez_compressed(file, **arrays)
+    os.replace(part, path)
+
+
+def note(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file that is either whole or absent."""
+    part = path.with_suffix(f".{os.getpid()}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part.write_text(json.dumps(content, indent=1))
+    os.replace(part, path)
