@@ -14,6 +14,7 @@ from skorch.callbacks import EarlyStopping
 from torch import nn
 from torch.utils.data import Dataset
 
+from ._memory import keep_freed_memory
 from .modules import MLP
 from .objectives import Objective, TrainingContext
 
@@ -196,6 +197,7 @@ class ObjectiveNet(NeuralNet):
         """
         if not self.initialized_:
             self.initialize()
+        keep_freed_memory()
         self._generator = torch.Generator(device=self.device).manual_seed(self.seed)
         self._cost = torch.tensor(self.cost, dtype=torch.float32, device=self.device)
         try:

@@ -17,6 +17,7 @@ from torch import nn
 
 from smoothcs._engine import run_workers
 from smoothcs._forward import Forward, resolve_devices
+from smoothcs._memory import keep_freed_memory
 from smoothcs._scheduler import Input, Schedule, Scheduler, Source
 from smoothcs.noise import content_digest
 from smoothcs.resume import Record, ResumeFile, classifier_digest, schedule_digest
@@ -140,7 +141,7 @@ class LocalRun:
             on_finished,
             on_votes,
         )
-        _keep_freed_memory()
+        keep_freed_memory()
         with one_thread_per_worker(self._devices, self._threads):
             if settings.compile and isinstance(settings.classifier, nn.Module):
                 self._compile()
@@ -201,16 +202,6 @@ class one_thread_per_worker:
             with cls._lock:
                 torch.set_num_threads(self._threads)
                 cls._n_running -= 1
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc reuse the memory of one forward pass for the next.
-
-    It otherwise returns what is freed to the system at once and faults it in again, which costs a
-    small net up to half of its speed. Its limits grow when a large block is freed; no page of this
-    one is ever touched.
-    """
-    torch.empty(31 * 2**20, dtype=torch.uint8)
 
 
 def default_batch_size(size: int, device_type: str) -> int:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from smoothcs._memory import keep_freed_memory
 from smoothcs.modules import cifar_resnet20, small_conv
 from smoothcs.objectives import MarginCS, TrainingContext
 
@@ -73,6 +74,7 @@ def main() -> None:
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    keep_freed_memory()  # as fit does, here for both sides
     clock = time.perf_counter if args.clock == "wall" else time.process_time
     print(f"{'net':12}{'bare s':>10}{'Margin-CS s':>13}{'ratio':>8}")
     for name in NETS if args.net == "both" else [args.net]:
