@@ -58,7 +58,8 @@ tasks = {
 # Accuracy counts abstentions as errors. Rob_cs is the share of sensitive test inputs that no
 # perturbation within ``eps = sigma`` can turn into a costly mistake; Rob_cost is the mean cost of
 # the mistakes that are not ruled out. With costs of 10:1 both classes are sensitive, so Rob_cs
-# weighs a false alarm like a missed tumour; the next column counts missed tumours alone.
+# weighs a false alarm like a missed tumour; the next column counts missed tumours alone. For the
+# same reason Gaussian-CS is Gaussian there: a weight that all classes share only rescales the loss.
 #
 # A report draws only the votes that its decisions need, up to ``n_estimation = 10,000`` an input;
 # the last column is what it drew on average.

@@ -85,7 +85,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
         Entry [y, k] is the cost of calling a ``y`` a ``k``; a dict maps (seed, target) labels to
         costs. None: all mistakes cost 1.
     objective : str or Objective, default="margin-cs"
-        What training minimises: a name of :data:`smoothcs.objectives.OBJECTIVES`, or an object,
+        What training minimises: a name of ``smoothcs.objectives.OBJECTIVES``, or an object,
         whose parameters are then reached as ``objective__...``.
     sigma : float, default=0.25
         Standard deviation of the noise, in the units of ``X``.
@@ -97,7 +97,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
         Votes per input that choose the class to certify, that bound its radius, and that predict;
         the last two are upper limits where votes are drawn until a decision is reached.
     bound : {"exact", "closed-form", "paper"}, default="exact"
-        How votes become certificates; see :func:`smoothcs.certification.certify_votes`. With
+        How votes become certificates; see :func:`smoothcs.certify_votes`. With
         "exact", ``score`` and ``certified_report`` draw only the votes that they need.
     decision : "plurality", "min-cost", array, dict or CostMatrix, default="plurality"
         What the smoothed classifier makes of the votes; predictions, certificates and scores all
@@ -166,7 +166,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
     See Also
     --------
     smoothcs.certified_scorer : certified metrics for GridSearchCV.
-    smoothcs.certification.certify_votes : the certificates, from votes of any origin.
+    smoothcs.certify_votes : the certificates, from votes of any origin.
 
     Notes
     -----
@@ -387,7 +387,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
         ``n_prediction`` votes is returned, without a guarantee.
 
         With another ``decision`` than the plurality vote, the test of that rule takes its place
-        (:meth:`smoothcs.decision.WeightedVote.abstains`), with the same ``alpha``.
+        (``smoothcs.decision.WeightedVote.abstains``), with the same ``alpha``.
 
         Parameters
         ----------

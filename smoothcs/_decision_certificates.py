@@ -21,7 +21,7 @@ from smoothcs.cost import CostMatrix
 class DecisionCertificates(Certificates):
     """Certified radii of a weighted vote, or of the rule of least expected cost.
 
-    All that :class:`~smoothcs.certification.Certificates` are, with ``label`` and radii those of
+    All that :class:`~smoothcs.Certificates` are, with ``label`` and radii those of
     the decision rule.
 
     Attributes

@@ -181,7 +181,8 @@ def tune_decision(
         Standard deviation of the noise; None: that of the certificates.
     alpha : float, default=None
         Failure probability at which radii are bounded (closed form) while tuning. None: that of the
-        certificates; for plain votes, shares of votes are taken for probabilities.
+        certificates; for plain votes, ``(k + 1/2) / (n + 1)`` is taken for the probability of a
+        class with k of n votes: one without votes is not one that never gets any.
     selection : array-like of int of shape (n_inputs, n_classes), default=None
         Selection votes, which pick the class. None: those of the certificates, else ``votes``.
     cv : int, default=5
@@ -295,7 +296,8 @@ def _read(
 
     n = counts.sum(axis=1, keepdims=True)
     if alpha is None:
-        lower = upper = counts / np.maximum(n, 1)
+        # With shares of 0 and 1 any weight at all would look safe, at any eps.
+        lower = upper = (counts + 0.5) / (n + 1.0)
     else:
         # As "closed-form" bounds them: half of alpha each, and less for targets used together.
         alpha = check_probability("alpha", alpha)

@@ -164,7 +164,7 @@ def smallest_n(alpha: float, bound: str = "closed-form") -> int:
     alpha : float
         Failure probability in (0, 1).
     bound : {"closed-form", "paper"}
-        How radii are bounded, see :func:`smoothcs.certification.certify_votes`.
+        How radii are bounded, see :func:`smoothcs.certify_votes`.
 
     Returns
     -------

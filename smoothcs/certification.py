@@ -216,22 +216,23 @@ def radii_from_probabilities(
 ) -> Radii:
     """The radii of a smoothed classifier whose vote probabilities are known ([Xin25], Def. 4.1).
 
-    What :func:`certify_votes` approaches from below as the number of votes grows. Of use for
-    classifiers whose probabilities are known in closed form, and to explain a radius.
+    What ``certify_votes(..., blockers=False)`` approaches from below as the number of votes grows;
+    sets of blockers, its default, can reach further. Of use for classifiers whose probabilities are
+    known in closed form, and to explain a radius.
 
     Parameters
     ----------
     probabilities : array-like of float of shape (n_inputs, n_classes)
         P[f(x + N(0, sigma^2 I)) = k]; rows sum to 1 (within 1e-6).
     sigma, cost_matrix, y, harmless_errors, classes
-        As in :func:`certify_votes`.
+        As in :func:`~smoothcs.certify_votes`.
 
     Returns
     -------
     radii : Radii
         Named tuple of ``standard`` (n_inputs,), ``group`` (n_inputs,) and ``pair`` (n_inputs,
         n_classes), in the units of sigma. Zero where the most probable class (the lowest index at
-        a tie) is a sensitive target; nan as in :func:`certify_votes`.
+        a tie) is a sensitive target; nan as in :func:`~smoothcs.certify_votes`.
 
     Raises
     ------

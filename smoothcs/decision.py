@@ -200,13 +200,13 @@ def certify_weighted_votes(
     Parameters
     ----------
     selection, estimation : array-like of int of shape (n_inputs, n_classes)
-        As in :func:`~smoothcs.certification.certify_votes`; the class with the largest weighted
+        As in :func:`~smoothcs.certify_votes`; the class with the largest weighted
         selection vote is the one certified.
     weights : array-like of shape (n_classes,) or mapping
         Weights > 0 in the order of the columns, or by label (1 for labels left out). Only ratios
         matter. They must not depend on these votes: tune them on other inputs.
     sigma, alpha, cost_matrix, y
-        As in :func:`~smoothcs.certification.certify_votes`.
+        As in :func:`~smoothcs.certify_votes`.
     bound : {"exact", "closed-form"}, default="exact"
         "exact": the direct test, which takes blocker sets; its size s becomes w_j times the sum of
         1/w_k over the set. "closed-form": one confidence bound at alpha/2 for the top class, one
@@ -214,7 +214,7 @@ def certify_weighted_votes(
         missing votes (one bound at alpha), and bounds heavier ones by their own votes. There is no
         "paper": the published algorithms hold for equal weights.
     simultaneous, blockers, also_correct, harmless_errors, n, level, classes
-        As in :func:`~smoothcs.certification.certify_votes`.
+        As in :func:`~smoothcs.certify_votes`.
 
     Returns
     -------
@@ -224,7 +224,7 @@ def certify_weighted_votes(
     Raises
     ------
     ValueError, TypeError
-        As :func:`~smoothcs.certification.certify_votes`; or if weights are not positive and within
+        As :func:`~smoothcs.certify_votes`; or if weights are not positive and within
         a factor of 1e9 of each other.
 
     Examples
@@ -276,10 +276,10 @@ def certify_expected_cost(
     Parameters
     ----------
     selection, estimation : array-like of int of shape (n_inputs, n_classes)
-        As in :func:`~smoothcs.certification.certify_votes`; the class of least expected cost by the
+        As in :func:`~smoothcs.certify_votes`; the class of least expected cost by the
         selection votes is the one certified.
     sigma, alpha, cost_matrix, y, simultaneous, also_correct, harmless_errors, n, level, classes
-        As in :func:`~smoothcs.certification.certify_votes`.
+        As in :func:`~smoothcs.certify_votes`.
     decision_costs : CostMatrix or anything it can be built from, default=None
         The costs by which the rule decides; None: ``cost_matrix``. Needed where many mistakes cost
         nothing: a class that costs nothing whatever the truth is would always be the answer.
@@ -293,7 +293,7 @@ def certify_expected_cost(
     Raises
     ------
     ValueError, TypeError
-        As :func:`~smoothcs.certification.certify_votes`, and as :func:`expected_cost_label`.
+        As :func:`~smoothcs.certify_votes`, and as :func:`expected_cost_label`.
 
     Notes
     -----
@@ -339,7 +339,7 @@ def certify_decision(
         None: the plurality vote.
     selection, estimation : array-like of int of shape (n_inputs, n_classes)
     bound, blockers, **options
-        As in :func:`~smoothcs.certification.certify_votes`. Expected costs have one bound, the
+        As in :func:`~smoothcs.certify_votes`. Expected costs have one bound, the
         closed form, which is also taken for "exact".
 
     Returns

@@ -872,7 +872,7 @@ def test_two_classes_reach_the_best_of_all_weights(rng):
     costs = [[0, 0], [1, 0]]
     tuned = tune_decision(votes, y, costs, 0.1, sigma=0.5, cv=0, max_accuracy_loss=0.02)
     best = 0.0
-    h = votes / 200
+    h = (votes + 0.5) / 201
     for step in range(-48, 49):
         w = np.exp(STEP * np.array([0.0, step]))
         label = weighted_label(votes, w)
@@ -905,6 +905,25 @@ def test_tuning_keeps_its_promise_on_fresh_inputs():
     # One validation set of 1500 knows a difference in accuracy to about one point.
     assert np.mean(lost) < 0.018
     assert abs(np.mean(surprise)) < 0.03
+
+
+def test_a_class_without_votes_is_not_taken_for_one_that_never_gets_any(rng):
+    # Hundred votes for class 0 do not tell that it withstands every weight of class 1.
+    y = np.repeat([0, 1], 300)
+    p = np.concatenate([np.full(300, 0.0005), rng.uniform(0.55, 0.95, 300)])
+    h = np.column_stack([1 - p, p])
+    tuned = tune_decision(
+        rng.multinomial(100, h), y, [[0, 1], [1, 0]], 1.0, sigma=0.5, max_accuracy_loss=0.05
+    )
+
+    def truly_robust(w):
+        own, other = h[np.arange(600), y], h[np.arange(600), 1 - y]
+        return (weighted_radius(own, other, w[y], w[1 - y], sigma=0.5) > 1.0).mean()
+
+    # Shares of 0 and 1 chose a weight of 45, said 0.97, and lost all of class 0.
+    assert tuned.weights[1] > tuned.weights[0]
+    assert truly_robust(tuned.weights) > truly_robust(np.ones(2)) == 0.5
+    assert tuned.metric_cv < truly_robust(tuned.weights) + 0.03
 
 
 def test_a_bolder_choice_from_the_same_frontier(rng):

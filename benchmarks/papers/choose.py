@@ -1,8 +1,8 @@
 """The papers' rule on the validation split: highest rob_cs at little loss of accuracy.
 
 "Accuracy within 1 point of the Gaussian baseline" is asked of the validation split, at each loss
-and with or without a tuned decision rule. Shares of validation votes are taken for probabilities:
-they choose, they certify nothing.
+and with or without a tuned decision rule. Shares of validation votes are taken for probabilities
+(by tune_decision with half a vote more): they choose, they certify nothing.
 """
 
 from __future__ import annotations
@@ -75,11 +75,11 @@ def _with_rule(store: Store, task: Task, plain: Choice, seed: int, floor: float)
     return Choice(plain.candidate, tuned.weights.tolist(), tuned.accuracy_cv, tuned.metric_cv, True)
 
 
-_FRONTIERS: dict[tuple[str, int, str], TunedDecision] = {}  # one search serves every floor
+_FRONTIERS: dict[tuple[str, str], TunedDecision] = {}  # one search serves every floor
 
 
 def _frontier(store: Store, task: Task, candidate: Candidate, seed: int) -> TunedDecision:
-    key = (candidate.key, seed, task.name)
+    key = (str(store.place(candidate, seed)), task.name)
     if key not in _FRONTIERS:
         _FRONTIERS[key] = tune_decision(
             store.valid_votes(candidate, seed),

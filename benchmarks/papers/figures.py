@@ -1,4 +1,4 @@
-"""The papers' figures, from result files: curves, histograms, heat maps, settings, frontier."""
+"""The papers' figures, from result files: curves, histograms, heat maps, frontier."""
 
 from __future__ import annotations
 
@@ -30,14 +30,11 @@ def draw(store: Store, task: Task) -> None:
         ("curves", _curves),
         ("histograms", _histograms),
         ("errors", _errors),
-        ("settings", _settings),
         ("frontier", _frontier),
     ):
-        made = figure(found, task)
-        if made is not None:
-            path = store.folder / task.name / f"{name}.png"
-            made.savefig(path, dpi=120)
-            print(f"wrote {path}")
+        path = store.folder / task.name / f"{name}.png"
+        figure(found, task).savefig(path, dpi=120)
+        print(f"wrote {path}")
 
 
 def _plain(run: dict[str, Any]) -> dict[str, Any]:
@@ -99,26 +96,6 @@ def _errors(found: dict[str, Any], task: Task) -> Any:
                 ylabel="true class",
             )
         figure.colorbar(image, ax=row, label="share of the class (red: costly)")
-    return figure
-
-
-def _settings(found: dict[str, Any], task: Task) -> Any:
-    """The tables over (lambda_1, lambda_2) and (gamma_1, gamma_2), as points of the validation."""
-    if "margin-cs" not in found:
-        return None
-    figure, axes = _axes(1, 1, 7, 4.5)
-    for point in found["margin-cs"][0]["grid"]:
-        accuracy, rob_cs = point["validation"]
-        p = point["parameters"]
-        axes[0, 0].plot(accuracy, rob_cs, "o", color="tab:blue")
-        axes[0, 0].annotate(
-            f"lambda ({p['lambda_robust']:g}, {p['lambda_sensitive']:g})\n"
-            f"gamma ({p['gamma_normal']:g}, {p['gamma_sensitive']:g})",
-            (accuracy, rob_cs),
-            fontsize=7,
-        )
-    axes[0, 0].margins(0.2)
-    axes[0, 0].set(xlabel="validation accuracy", ylabel="validation rob_cs", title="Margin-CS")
     return figure
 
 

@@ -47,13 +47,28 @@ class Budget:
     n: int
     precision: str
     rich: bool
+    optimizer: str = "adam"
+    lr: float = 1e-3
 
 
 BUDGETS = {
     "smoke": Budget("small", 1, 600, 300, 50, 2, 1, 200, 60, 200, "float32", False),
     "cpu": Budget("small", 12, 12_000, 3_000, 300, 8, 2, 4_000, 500, 10_000, "bfloat16", True),
     "gpu": Budget(
-        "resnet56", 150, None, 5_000, 1_000, 16, 4, 10_000, 1_000, 100_000, "float32", True
+        "resnet56",
+        150,
+        None,
+        5_000,
+        1_000,
+        16,
+        4,
+        10_000,
+        1_000,
+        100_000,
+        "float32",
+        True,
+        "sgd",
+        1e-2,
     ),
 }
 

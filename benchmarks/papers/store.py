@@ -164,11 +164,14 @@ class Store:
             objective=candidate.objective,
             cost_matrix=None if candidate.costs is None else CostMatrix(candidate.costs),
             sigma=candidate.sigma,
-            optimizer="adam" if small else "sgd",
-            lr=1e-3 if small else 1e-2,
+            optimizer=self.budget.optimizer,
+            lr=self.budget.lr,
             max_epochs=epochs,
             batch_size=64,
-            net_params={"train_split": None, **({} if small else published)},
+            net_params={
+                "train_split": None,
+                **(published if self.budget.optimizer == "sgd" else {}),
+            },
             callbacks=[
                 ("resume", LoadInitState(checkpoint)),
                 ("schedule", schedule),

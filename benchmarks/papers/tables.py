@@ -50,6 +50,7 @@ def tables(store: Store, task: Task) -> str:
             _frontier_table(found, rule=False),
             "accuracy / rob_cs at each loss, tuned decision rule",
             _frontier_table(found, rule=True),
+            *_settings_table(found),
         ]
     )
 
@@ -80,6 +81,20 @@ def _frontier_table(found: dict[str, list[dict[str, Any]]], rule: bool) -> str:
             cells.append(f"{_mean(rows, 'accuracy')} / {_mean(rows, 'rob_cs')}{star}")
         body.append([METHODS[method], *cells])
     return grid([["method", *(f"{100 * loss:g} points" for loss in losses)], *body])
+
+
+def _settings_table(found: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """The papers' tables over (lambda_1, lambda_2) and (gamma_1, gamma_2), on validation data."""
+    if "margin-cs" not in found:
+        return []
+    names = ("lambda_robust", "lambda_sensitive", "gamma_normal", "gamma_sensitive")
+    body = [
+        [f"{point['parameters'][name]:g}" for name in names]
+        + [f"{value:.3f}".lstrip("0") for value in point["validation"]]
+        for point in found["margin-cs"][0]["grid"]
+    ]
+    head = ["lambda_1", "lambda_2", "gamma_1", "gamma_2", "Acc", "Rob_cs"]
+    return ["Margin-CS over its settings, validation split, seed 0", grid([head, *body])]
 
 
 def _mean(rows: list[dict[str, Any]], key: str) -> str:
