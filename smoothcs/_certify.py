@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._decide import KINDS, CertifiedDecisions, DecisionRules, RuleSchedule, winner
+from ._decide import KINDS, CertifiedDecisions, Claims, DecisionRules, RuleSchedule, winner
 from ._decision_rules import ExpectedCost, WeightedVote
 from ._validation import check_choice, check_integer, check_positive
 from .bounds import smallest_n
@@ -120,9 +120,10 @@ def certify_to_tolerance(
     selection = _select(request, classifier, X, vote_params)
     omega = request.omega(selection)
     others = np.arange(omega.shape[1]) != request.winner(selection)[:, None]
+    targets = np.where(omega.any(axis=1, keepdims=True), omega, others)
     rule = RadiusRule(
         selection,
-        np.where(omega.any(axis=1, keepdims=True), omega, others),
+        targets,
         sigma=request.sigma,
         radius_tol=radius_tol,
         alpha=request.alpha,
@@ -134,7 +135,7 @@ def certify_to_tolerance(
     if decision is not None:
         # Votes that one rule stopped must not be continued by another.
         description += f", weights={decision.weights.tolist()}"
-    schedule = RuleSchedule(rule, description)
+    schedule = RuleSchedule(rule, description, Claims(selection, targets, request.blockers))
 
     def certificates(votes: NDArray[np.int64]) -> Certificates:
         drawn = votes.sum(axis=1)

@@ -84,12 +84,17 @@ class DecisionRules:
             kind: StoppingRule(selection, wanted[kind][0], **self._settings, **wanted[kind][1])
             for kind in kinds
         }
+        self._claims = Claims(selection, omega, blockers, correct)
         # An input whose class was picked by no vote has nothing to be certified.
         self.unseen = selection.sum(axis=1) == 0
 
     def __call__(self, index: int, counts: NDArray[np.int64]) -> int:
         """Return the cumulative votes that input ``index`` needs next; 0 when it is finished."""
         return max(rule.schedule(index, counts) for rule in self.rules.values())
+
+    def claim(self, index: int) -> str:
+        """Return what is to be certified of an input, for its resume record."""
+        return self._claims(index)
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value}" for name, value in self._settings.items())
@@ -104,12 +109,35 @@ class DecisionRules:
         return shown & ~self.unseen.reshape(-1, *[1] * (shown.ndim - 1))
 
 
+@dataclass(frozen=True, eq=False)
+class Claims:
+    """What is claimed of every input: the votes of one claim must not be stopped by another."""
+
+    selection: NDArray[np.int64]
+    targets: NDArray[np.bool_]
+    blockers: bool | int
+    correct: NDArray[np.intp] | None = None
+
+    def __call__(self, index: int) -> str:
+        """Return the claim about one input as text."""
+        correct = None if self.correct is None else int(self.correct[index])
+        targets = np.flatnonzero(self.targets[index]).tolist()
+        return f"{self.selection[index].tolist()} {targets} {self.blockers} {correct}"
+
+
 class RuleSchedule:
     """A single rule as the schedule of the vote engine, with a repr that tells runs apart."""
 
-    def __init__(self, rule: PredictionRule | RadiusRule, description: str) -> None:
+    def __init__(
+        self, rule: PredictionRule | RadiusRule, description: str, claims: Claims | None = None
+    ) -> None:
         self.rule = rule
         self._description = description
+        self._claims = claims
+
+    def claim(self, index: int) -> str:
+        """Return what is to be certified of an input, for its resume record."""
+        return "" if self._claims is None else self._claims(index)
 
     def __call__(self, index: int, counts: NDArray[np.int64]) -> int:
         """Return the cumulative votes that input ``index`` needs next; 0 when it is finished."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 import warnings
 import weakref
 from collections.abc import Callable
@@ -15,12 +16,13 @@ import torch
 from joblib.externals.loky.process_executor import BrokenProcessPool
 from torch import nn
 
+from smoothcs._digest import classifier_digest
 from smoothcs._engine import run_workers
 from smoothcs._forward import Forward, resolve_devices
 from smoothcs._memory import keep_freed_memory
 from smoothcs._scheduler import Input, Schedule, Scheduler, Source
 from smoothcs.noise import content_digest
-from smoothcs.resume import Record, ResumeFile, classifier_digest, schedule_digest
+from smoothcs.resume import Record, ResumeFile, schedule_digest
 
 # Rows that measuring the batch size costs, in batches of the default size, and how much larger a
 # run must be for that to be worth while.
@@ -63,7 +65,7 @@ class Settings:
 
     def record(self, name: int, digest: bytes, looks: np.ndarray) -> Record:
         """Return the resume record of a finished input."""
-        return Record(self.purpose, name, digest, schedule_digest(self.schedule), looks)
+        return Record(self.purpose, name, digest, schedule_digest(self.schedule, name), looks)
 
 
 class LocalRun:
@@ -152,7 +154,11 @@ class LocalRun:
     def _compile(self) -> None:
         settings = self._settings
         # The weights are part of the code, so the module may have changed since the last call.
-        state = (classifier_digest(settings.classifier), settings.precision, self.batch_size)
+        try:
+            content = classifier_digest(settings.classifier)
+        except TypeError:  # whether it has changed cannot be told
+            content = uuid.uuid4().hex
+        state = (content, settings.precision, self.batch_size)
         cached_state, compiled = _compiled.get(settings.classifier, (None, {}))
         if state != cached_state:
             compiled = {}
@@ -290,18 +296,20 @@ def _draw_shard(
 
 def restore(settings: Settings, source: Source, store: ResumeFile) -> list[Result]:
     """Return the finished inputs of a resume file, after checking that they are these inputs."""
-    expected = schedule_digest(settings.schedule)
     results: dict[int, Result] = {}
     for record in store.records:
         if record.purpose != settings.purpose:
             continue
         where = f"resume_from={str(store.path)!r} holds {record.purpose} votes"
-        if record.schedule != expected:
+        if record.index >= len(source):
+            raise ValueError(f"{where} of other data: X[{record.index}] is another input.")
+        if record.schedule != schedule_digest(settings.schedule, record.index):
             raise ValueError(
-                f"{where} drawn with another n or schedule: {record.looks[-1:].sum()} votes of "
-                f"input {record.index}, and {settings.schedule!r} is wanted."
+                f"{where} drawn with another n or schedule, or for another claim: "
+                f"{record.looks[-1:].sum()} votes of input {record.index}, and "
+                f"{settings.schedule!r} is wanted."
             )
-        if record.index >= len(source) or record.digest != content_digest(source.get(record.index)):
+        if record.digest != content_digest(source.get(record.index)):
             raise ValueError(f"{where} of other data: X[{record.index}] is another input.")
         known = results.get(record.index)
         if known is not None and not np.array_equal(known[2], record.looks):

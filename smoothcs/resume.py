@@ -11,8 +11,8 @@ bytes                   content
 ======================  ===========================================================================
 8                       ``SMOOTHCS``
 4                       length L of the header
-L                       the header, JSON in UTF-8: ``format`` (1), ``classifier`` (digest of the
-                        module's structure and weights), ``sigma``, ``key`` (fingerprint; the key
+L                       the header, JSON in UTF-8: ``format`` (1), ``classifier`` (digest of all
+                        that its answers depend on), ``sigma``, ``key`` (fingerprint; the key
                         itself is not stored), ``precision``, ``streams`` (CPU's or CUDA's),
                         ``n_classes`` (m) and ``batch_size`` (a hint: not compared)
 4                       CRC-32 of the header
@@ -27,7 +27,8 @@ bytes                   content
 1                       purpose: 0 selection, 1 estimation, 2 prediction
 8                       index of the input
 32                      digest of the input's content (:func:`smoothcs.noise.content_digest`)
-16                      digest of the schedule (the number of votes asked for)
+16                      digest of the schedule: the number of votes asked for or, of sequential
+                        votes, what is to be certified of this input, and how
 8 m k                   cumulative votes, int64, at each of the k looks at the input; k = 1
                         where the number of votes is fixed
 4                       CRC-32 of these L bytes
@@ -57,11 +58,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
-import torch
-from torch import nn
 
+from smoothcs._digest import classifier_digest
 from smoothcs.noise import PURPOSES
 
 FORMAT = 1
@@ -245,31 +244,14 @@ def header_of(
     }
 
 
-def schedule_digest(schedule: Any) -> bytes:
-    """Return 16 bytes that tell schedules apart by their repr."""
-    return hashlib.blake2b(_without_addresses(repr(schedule)).encode(), digest_size=16).digest()
+def schedule_digest(schedule: Any, index: int) -> bytes:
+    """Return 16 bytes that tell apart what is asked of one input.
 
-
-def classifier_digest(classifier: Any) -> str:
-    """Return a digest of a module's structure and weights, or of a callable's content or name."""
-    hasher = hashlib.blake2b(digest_size=16)
-    kind = type(classifier)
-    if isinstance(classifier, nn.Module):
-        hasher.update(f"{kind.__qualname__} {_without_addresses(repr(classifier))}".encode())
-        for name, value in classifier.state_dict().items():
-            if not hasattr(value, "detach"):  # a module may keep extra state of any type
-                hasher.update(f"{name} {_without_addresses(repr(value))}".encode())
-                continue
-            array = value.detach().cpu().contiguous()
-            hasher.update(f"{name} {array.dtype} {tuple(array.shape)}".encode())
-            hasher.update(array.view(-1).view(torch.uint8).numpy().data)
-        return hasher.hexdigest()
-    try:
-        return str(joblib.hash(classifier))
-    except Exception:
-        # What cannot be pickled, such as a lambda, is known by its name only.
-        name = getattr(classifier, "__qualname__", kind.__qualname__)
-        return f"{getattr(classifier, '__module__', kind.__module__)}.{name}"
+    Schedules are known by their repr and, if they have the method, by ``claim(index)``.
+    """
+    claim = getattr(schedule, "claim", None)
+    text = _without_addresses(repr(schedule)) + ("" if claim is None else repr(claim(index)))
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 def _without_addresses(text: str) -> str:
