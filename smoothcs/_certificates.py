@@ -48,6 +48,15 @@ _STORED_AS = {
 }
 
 
+def freeze(record: Any, name: str) -> None:
+    """Make an array of a frozen dataclass read-only: what was certified does not change."""
+    value = getattr(record, name)
+    if isinstance(value, np.ndarray):
+        frozen = value.view()
+        frozen.flags.writeable = False
+        object.__setattr__(record, name, frozen)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Certificates:
     """Certified radii of n inputs over m classes; made by ``certify_votes``.
@@ -125,11 +134,7 @@ class Certificates:
 
     def __post_init__(self) -> None:
         for name in (*_PER_INPUT, "y", "n", "level"):
-            value = getattr(self, name)
-            if isinstance(value, np.ndarray):
-                frozen = value.view()
-                frozen.flags.writeable = False
-                object.__setattr__(self, name, frozen)
+            freeze(self, name)
 
     def __len__(self) -> int:
         return len(self.label)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,29 +160,32 @@ def decide(
     decision = _check_sequential(request, n_max)
     if not kinds:
         raise ValueError(f"kinds must name at least one of {list(KINDS)}; got none.")
-    for kind in kinds:
+    for kind in [kinds] if isinstance(kinds, str) else kinds:
         check_choice("kinds", kind, KINDS)
-    radii = np.array([check_positive("eps", float(e)) for e in np.atleast_1d(np.asarray(eps))])
+    # Each radius once: metrics ask for one of them.
+    given = [check_positive("eps", float(e)) for e in np.atleast_1d(np.asarray(eps))]
+    radii = np.array(list(dict.fromkeys(given)))
     if not len(radii):
         raise ValueError("eps must hold at least one radius > 0; got none.")
-    selection = _select(request, classifier, X, vote_params)
     correct = None
     if request.also_correct and request.y is not None:
         correct = request.cost_matrix.encode(request.y)
-    rules = DecisionRules(
-        selection,
-        request.omega(selection),
-        kinds=kinds,
-        eps=radii,
-        sigma=request.sigma,
-        alpha=request.alpha,
-        n_max=n_max,
-        blockers=request.blockers,
-        correct=correct,
-        decision=decision,
-    )
 
-    def decisions(votes: NDArray[np.int64]) -> CertifiedDecisions:
+    def rules_for(selection: NDArray[np.int64]) -> DecisionRules:
+        return DecisionRules(
+            selection,
+            request.omega(selection),
+            kinds={kinds} if isinstance(kinds, str) else kinds,
+            eps=radii,
+            sigma=request.sigma,
+            alpha=request.alpha,
+            n_max=n_max,
+            blockers=request.blockers,
+            correct=correct,
+            decision=decision,
+        )
+
+    def read_off(rules: DecisionRules, selection: NDArray, votes: NDArray) -> CertifiedDecisions:
         return CertifiedDecisions.from_rules(
             rules,
             votes,
@@ -196,11 +199,23 @@ def decide(
             harmless_errors=request.harmless_errors,
         )
 
+    selection = _select(
+        request, classifier, X, vote_params, lambda none: read_off(rules_for(none), none, none)
+    )
+    rules = rules_for(selection)
+
+    def decisions(votes: NDArray[np.int64]) -> CertifiedDecisions:
+        return read_off(rules, selection, votes)
+
     return decisions(_draw(request, classifier, X, rules, vote_params, decisions))
 
 
 def _select(
-    request: Request, classifier: Any, X: Any, vote_params: dict[str, Any]
+    request: Request,
+    classifier: Any,
+    X: Any,
+    vote_params: dict[str, Any],
+    result: Callable[[NDArray[np.int64]], Any] | None = None,
 ) -> NDArray[np.int64]:
     try:
         return sample_votes(
@@ -215,6 +230,8 @@ def _select(
     except VotesInterrupted as stop:
         # Without selection votes for all nothing can be said of any: stop without a certificate.
         none = np.zeros_like(stop.votes)
+        if result is not None:
+            raise CertificationInterrupted(result(none)) from None
         part = request.certificates(none, none, n=none.sum(axis=1))
         raise CertificationInterrupted(part) from None
 

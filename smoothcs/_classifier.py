@@ -698,7 +698,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
         eps : float, default=None
             Radius, in place of the estimator's.
         **certify_params
-            Passed to :meth:`certify`.
+            Passed to :meth:`certify`; ``mode``, ``kinds`` and ``radius_tol`` are not for reports.
 
         Returns
         -------
@@ -710,7 +710,15 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
             ``sigma``, ``alpha``, ``n_inputs``, ``n_sensitive``, ``mean_votes``.
         """
         check_is_fitted(self)
+        for name in ("mode", "kinds", "radius_tol"):
+            if name in certify_params:
+                raise TypeError(
+                    f"certified_report decides everything at eps and takes no {name}; "
+                    "call certify, whose result has the metrics as methods."
+                )
         eps = self._eps(eps)
+        if np.ndim(eps):
+            raise ValueError(f"eps must be one number for a report; got {eps!r}.")
         if is_sequential(certify_params.get("bound", self.bound), self._decision()):
             certify_params = {"mode": "decide", "eps": eps, "kinds": KINDS, **certify_params}
         certificates = self.certify(X, check_labels(X, y, self), **certify_params)

@@ -7,13 +7,14 @@ failure probability alpha per input, over all its radii, as each kind of radius 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothcs import metrics
+from smoothcs._certificates import freeze
 from smoothcs._decision_rules import ExpectedCost, WeightedVote
 from smoothcs.cost import CostMatrix
 from smoothcs.sequential import PredictionRule, RadiusRule, StoppingRule
@@ -246,6 +247,10 @@ class CertifiedDecisions:
             weights=None if rules.decision is None else rules.decision.weights,
         )
 
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            freeze(self, field.name)
+
     def __len__(self) -> int:
         return len(self.label)
 
@@ -350,6 +355,10 @@ class CertifiedDecisions:
     def _radii(self, name: str, eps: float | None) -> tuple[float, NDArray[np.float64]]:
         """Return eps and radii that lie above it exactly where the claim was certified."""
         certified = self._decided(name)
+        if eps is not None and np.ndim(eps):
+            raise ValueError(
+                f"eps must be one of {self.eps.tolist()}, the radii decided; got {eps!r}."
+            )
         if eps is None and len(self.eps) > 1:
             raise ValueError(f"eps must be one of {self.eps.tolist()}, the radii decided.")
         position = 0 if eps is None else np.flatnonzero(self.eps == eps)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothcs import metrics
-from smoothcs._certificates import Certificates
+from smoothcs._certificates import Certificates, freeze
 from smoothcs._decision_radii import DECISION_BOUNDS
 from smoothcs._decision_rules import ExpectedCost, WeightedVote, check_weights
 from smoothcs._radii import Problem
@@ -40,6 +40,11 @@ class DecisionCertificates(Certificates):
 
     weights: NDArray[np.float64] | None = None
     decision_costs: NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        freeze(self, "weights")
+        freeze(self, "decision_costs")
 
     @property
     def rule(self) -> WeightedVote | ExpectedCost:

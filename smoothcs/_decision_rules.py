@@ -170,6 +170,8 @@ def check_weights(
     >>> check_weights({"b": 3}, 2, np.array(["a", "b"]))
     array([1., 3.])
     """
+    if hasattr(weights, "to_dict") and hasattr(weights, "index"):  # a pandas Series
+        weights = weights.to_dict()
     if isinstance(weights, Mapping):
         labels = list(range(n_classes)) if classes is None else np.asarray(classes).tolist()
         unknown = [label for label in weights if label not in labels]

@@ -112,9 +112,19 @@ class _Digest:
             self._classes.add(base)
             if base.__module__.partition(".")[0] not in _BY_NAME:
                 for name, item in sorted(vars(base).items()):
-                    if isinstance(item, types.FunctionType):
-                        self._write(name)
-                        self._add_code(item.__code__)
+                    self._write(name)
+                    self._add_member(item)
+
+    def _add_member(self, item: Any) -> None:
+        """Add the code of a method, and numbers and texts that it may read; nothing is refused."""
+        item = getattr(item, "__func__", getattr(item, "fget", item))
+        if isinstance(item, types.FunctionType):
+            self._add_code(item.__code__)
+            for name in sorted(_names(item.__code__)):
+                if isinstance(item.__globals__.get(name), _PLAIN):
+                    self._write(f"{name} {item.__globals__.get(name)!r}")
+        elif isinstance(item, _PLAIN):
+            self._write(repr(item))
 
     def _add_tensor(self, value: torch.Tensor, where: str) -> None:
         if value.layout is not torch.strided or value.is_quantized:

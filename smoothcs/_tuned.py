@@ -20,9 +20,8 @@ from ._classifier import CostSensitiveSmoothedClassifier
 from ._decision_rules import WeightedVote
 from ._inputs import check_inputs, check_labels, is_dataset
 from ._training import unchanged_on_error
-from ._tuning import OBJECTIVES, TunedDecision, _check_floor
+from ._tuning import OBJECTIVES, TunedDecision, _check_floor, tune
 from ._validation import check_choice, check_integer, check_positive, check_real
-from .decision import tune_decision
 from .scoring import _final_step
 from .votes import sample_votes
 
@@ -263,6 +262,8 @@ class TunedDecisionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
     def _vote_on_held_out(self, X: Any, y: np.ndarray) -> tuple[Any, Any, np.ndarray, np.ndarray]:
         """Return the last copy that was trained, and the votes on what none had seen."""
         splits = list(self._splitter(y).split(np.empty((len(y), 1)), y))
+        if not splits:
+            raise ValueError("validation holds no split: there is nothing to tune on.")
         if not self.refit and len(splits) > 1:
             raise ValueError(
                 f"refit=False keeps the one copy that was trained, and validation="
@@ -273,8 +274,8 @@ class TunedDecisionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
             missing = np.setdiff1d(y, y[train])
             if len(missing):
                 raise ValueError(
-                    f"validation={self.validation!r} leaves no example of {missing.tolist()[0]!r} "
-                    "to train on."
+                    f"a split of validation leaves no example of {missing.tolist()[0]!r} to train "
+                    "on."
                 )
             fitted = self._fitted(_part(X, train), y[train])
             clf, votes = self._vote(fitted, _part(X, held_out))
@@ -312,9 +313,8 @@ class TunedDecisionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
     def _tune(
         self, clf: CostSensitiveSmoothedClassifier, votes: np.ndarray, y: np.ndarray
     ) -> TunedDecision:
-        as_certified = np.rint(votes * (clf.n_estimation / self.n_votes)).astype(np.int64)
-        return tune_decision(
-            as_certified,
+        return tune(
+            votes,
             y,
             clf.cost_matrix_,
             clf._eps(self.eps),
@@ -323,13 +323,13 @@ class TunedDecisionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
             max_accuracy_loss=self.max_accuracy_loss,
             sigma=clf.sigma,
             alpha=clf.alpha,
-            selection=votes,
+            as_if=clf.n_estimation,
         )
 
     def _use(self, tuned: TunedDecision) -> None:
+        self.estimator_ = _with_decision(self.estimator_, tuned.label_weights)
         self.tuned_, self.label_weights_ = tuned, tuned.label_weights
         self.best_score_ = tuned.metric_cv
-        _last(self.estimator_).set_params(decision=dict(self.label_weights_))
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "estimator_")
@@ -345,6 +345,16 @@ def _last(estimator: Any) -> Any:
     while isinstance(estimator, Pipeline):
         estimator = estimator[-1]
     return estimator
+
+
+def _with_decision(estimator: Any, weights: dict[Any, float]) -> Any:
+    """Return the fitted estimator with other weights; a copy of it may still use the old ones."""
+    estimator = copy.copy(estimator)
+    if isinstance(estimator, Pipeline):
+        name, last = estimator.steps[-1]
+        estimator.steps = [*estimator.steps[:-1], (name, _with_decision(last, weights))]
+        return estimator
+    return estimator.set_params(decision=dict(weights))
 
 
 def _part(X: Any, rows: np.ndarray) -> Any:

@@ -213,6 +213,39 @@ def tune_decision(
     >>> tuned.baseline_metric, tuned.metric, tuned.accuracy
     (0.0, 1.0, 1.0)
     """
+    return tune(
+        votes,
+        y,
+        cost_matrix,
+        eps,
+        objective=objective,
+        min_accuracy=min_accuracy,
+        max_accuracy_loss=max_accuracy_loss,
+        sigma=sigma,
+        alpha=alpha,
+        selection=selection,
+        cv=cv,
+        max_ratio=max_ratio,
+    )
+
+
+def tune(
+    votes: Certificates | ArrayLike,
+    y: ArrayLike | None,
+    cost_matrix: Any,
+    eps: float | None,
+    *,
+    objective: str,
+    min_accuracy: float | None,
+    max_accuracy_loss: float | None,
+    sigma: float | None,
+    alpha: float | None,
+    selection: ArrayLike | None = None,
+    cv: int = 5,
+    max_ratio: float = 64.0,
+    as_if: int | None = None,
+) -> TunedDecision:
+    """As `tune_decision`; radii are bounded as if ``as_if`` votes with these shares were there."""
     check_choice("objective", objective, OBJECTIVES)
     folds = check_integer("cv", cv, low=0)
     if folds == 1:
@@ -222,7 +255,9 @@ def tune_decision(
     if eps is None:
         raise ValueError("eps must be given: the attack radius at which to be robust.")
     eps = check_positive("eps", eps)
-    table, cost = _read(votes, y, cost_matrix, eps, sigma, alpha, selection, objective == "rob_cs")
+    table, cost = _read(
+        votes, y, cost_matrix, eps, sigma, alpha, selection, objective == "rob_cs", as_if
+    )
 
     correct, gain = table.totals(np.zeros(table.n_classes, dtype=np.int64))
     base, base_gain = correct / len(table.votes), gain / len(table.sensitive)
@@ -266,6 +301,7 @@ def _read(
     alpha: float | None,
     selection: ArrayLike | None,
     together: bool,
+    as_if: int | None = None,
 ) -> tuple[VoteTable, CostMatrix]:
     """Bound the shares of all classes and put them in a table."""
     if isinstance(votes, Certificates):
@@ -295,9 +331,12 @@ def _read(
         raise ValueError("no example is of a sensitive class: there is nothing to tune.")
 
     n = counts.sum(axis=1, keepdims=True)
+    # With shares of 0 and 1 any weight at all would look safe, at any eps.
+    shares = (counts + 0.5) / (n + 1.0)
+    if as_if is not None:
+        counts, n = np.rint(shares * as_if).astype(np.int64), np.full_like(n, as_if)
     if alpha is None:
-        # With shares of 0 and 1 any weight at all would look safe, at any eps.
-        lower = upper = (counts + 0.5) / (n + 1.0)
+        lower = upper = shares
     else:
         # As "closed-form" bounds them: half of alpha each, and less for targets used together.
         alpha = check_probability("alpha", alpha)

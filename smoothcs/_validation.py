@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 
 def check_real(
     name: str,
@@ -55,6 +57,7 @@ def check_integer(name: str, value: Any, *, low: int = 1) -> int:
 def check_choice(name: str, value: Any, choices: Iterable[Any]) -> Any:
     """Return ``value`` if it is one of ``choices``, or raise listing them."""
     allowed = list(choices)
+    value = value.item() if isinstance(value, np.generic) else value  # grids hold NumPy's
     if not any(value is c or (type(value) is type(c) and value == c) for c in allowed):
         raise ValueError(f"{name} must be one of {allowed}; got {value!r}.")
     return value

@@ -359,6 +359,11 @@ def certify_decision(
     """
     if decision is None:
         return certify_votes(selection, estimation, bound=bound, blockers=blockers, **options)
+    if not isinstance(decision, WeightedVote | ExpectedCost):
+        raise TypeError(
+            "decision must be None or what resolve_decision returned; "
+            f"got {type(decision).__name__}."
+        )
     check_choice("bound", bound, DECISION_BOUNDS)
     if isinstance(decision, ExpectedCost):
         return certify_expected_cost(

@@ -188,8 +188,10 @@ def plan_votes(
     >>> plan_votes([[0.95, 0.05], [0.6, 0.4]], y=[0, 0], sigma=0.5, eps=0.5) > 1000
     array([False,  True])
     """
-    array = np.asarray(P, dtype=np.float64)
-    if array.ndim == 2 and np.all(array.sum(axis=1) >= 1.5):
+    given = np.asarray(P)
+    array = given.astype(np.float64)
+    # A single vote is one as well: integers are votes.
+    if array.ndim == 2 and (given.dtype.kind in "iu" or np.all(array.sum(axis=1) >= 1.5)):
         array = array + min(0.3, 3.0 / array.shape[1])
         array = array / array.sum(axis=1, keepdims=True)
     probability = _check_probabilities(array)
@@ -214,7 +216,8 @@ def plan_votes(
         p_block = sets.count(probability)[row, target]
         p_target, scale = probability[row, target], sets.scale[row, target]
         slope = null_slope(np.clip(p_target, 1e-12, 0.999 * feasible_end(eta, scale)), eta, scale)
-        spread = np.sqrt(vote_variance(p_block, p_target, slope))
+        # Positive also where the votes are known for certain.
+        spread = np.sqrt(np.maximum(vote_variance(p_block, p_target, slope), 1e-12))
         # Counts that are as unlucky as ``power`` allows, in the direction that the test measures.
         less_block = z_power * (p_block * (1.0 - p_block) + slope * p_block * p_target) / spread
         more_target = z_power * p_target * (p_block + slope * (1.0 - p_target)) / spread

@@ -154,7 +154,8 @@ class BestUnder:
         floors = {}
         for name, limit in self.limits.items():
             values = self._mean(cv_results, name)
-            floors[name] = limit if limit >= 0 else np.nanmax(values, initial=-np.inf) + limit
+            best = np.nanmax(values, initial=-np.inf)
+            floors[name] = best + limit if np.signbit(limit) else limit
             with np.errstate(invalid="ignore"):
                 # Means of folds carry rounding errors, which must not decide at the floor itself.
                 allowed &= values >= floors[name] - 1e-12
@@ -190,8 +191,8 @@ def best_under(metric: str, **limits: float) -> BestUnder:
     metric : str
         The metric to maximise, as the scorer names it.
     **limits : float
-        For each named metric, a floor: a number >= 0 is the floor itself, a negative one is added
-        to the best mean of the search.
+        For each named metric, a floor: a number >= 0 is the floor itself, a negative one (or -0.0:
+        lose nothing) is added to the best mean of the search.
 
     Returns
     -------

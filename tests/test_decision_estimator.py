@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import ndtri
 from scipy.stats import binomtest
@@ -13,7 +14,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from smoothcs import (
+    Certificates,
     CertificationInterrupted,
+    CertifiedDecisions,
     CostMatrix,
     CostSensitiveSmoothedClassifier,
     best_under,
@@ -23,6 +26,7 @@ from smoothcs import (
 )
 from smoothcs.decision import (
     DecisionCertificates,
+    certify_decision,
     certify_expected_cost,
     certify_weighted_votes,
     weighted_label,
@@ -485,3 +489,81 @@ def test_the_message_of_min_cost_tells_a_way_that_works(iris):
     clf = quick(decision=everywhere, max_epochs=1).fit(*iris)
     # The mistakes that count are still those of cost_matrix.
     np.testing.assert_array_equal(clf.certify(*iris).cost_matrix.matrix, costs.matrix)
+
+
+def test_weights_of_a_series_are_read_by_label(fitted, iris):
+    X, y = iris
+    names = fitted.classes_.tolist()
+    by_label = dict(zip(names[::-1], [8.0, 1.0, 2.0], strict=True))
+    one, other = (
+        clone_with(fitted, decision).certify(X, y) for decision in (by_label, pd.Series(by_label))
+    )
+    np.testing.assert_array_equal(one.weights, other.weights)
+    np.testing.assert_array_equal(one.radius_group, other.radius_group)
+    with pytest.raises(ValueError, match="weight for 'rose'"):
+        clone_with(fitted, pd.Series({"rose": 2.0})).certify(X, y)
+
+
+def clone_with(clf, decision):
+    return pickle.loads(pickle.dumps(clf)).set_params(decision=decision)
+
+
+def test_names_of_rules_may_be_numpy_strings(fitted, iris):
+    X, y = iris
+    certificates = clone_with(fitted, np.str_("plurality")).certify(X, y)
+    np.testing.assert_array_equal(certificates.radius_group, fitted.certify(X, y).radius_group)
+
+
+def test_a_plan_from_sure_or_single_votes_is_a_plan():
+    sure = plan_votes([[1.0, 0.0]], y=[0], sigma=0.5, eps=0.5)
+    assert 1 <= sure[0] < 1000
+    single = plan_votes([[1, 0], [0, 1]], y=[0, 0], sigma=0.5, eps=0.5)
+    assert single[0] > sure[0]
+    assert np.isinf(single[1])
+
+
+def test_a_report_decides_for_itself(fitted, iris):
+    X, y = iris
+    for name, value in {"mode": "radius", "kinds": ("group",), "radius_tol": 0.1}.items():
+        with pytest.raises(TypeError, match=f"takes no {name}"):
+            fitted.certified_report(X, y, **{name: value})
+    with pytest.raises(ValueError, match="eps must be one number"):
+        fitted.certified_report(X, y, eps=[0.1, 0.2])
+
+
+def test_decided_radii_are_asked_for_one_by_one(fitted, iris):
+    X, y = iris
+    decided = fitted.certify(X, y, mode="decide", eps=[0.1, 0.3, 0.1], kinds="group")
+    np.testing.assert_array_equal(decided.eps, [0.1, 0.3])
+    assert decided.rob_cs(0.1) >= decided.rob_cs(0.3)
+    with pytest.raises(ValueError, match=r"eps must be one of \[0.1, 0.3\]"):
+        decided.rob_cs([0.1, 0.3])
+    with pytest.raises(ValueError, match="read-only"):
+        decided.certified_group[:] = True
+
+
+def test_what_was_loaded_is_as_frozen_as_what_was_certified(fitted, iris, tmp_path):
+    X, y = iris
+    rule = clone_with(fitted, [1.0, 2.0, 3.0])
+    rule.certify(X, y).save(tmp_path / "c.npz")
+    with pytest.raises(ValueError, match="read-only"):
+        Certificates.load(tmp_path / "c.npz").weights[:] = 1.0
+
+
+def test_an_interrupted_selection_is_of_the_kind_that_was_asked_for(iris):
+    X, _ = iris
+
+    def interrupted(batch):
+        raise KeyboardInterrupt
+
+    clf = CostSensitiveSmoothedClassifier.from_module(interrupted, classes=3, sigma=0.5)
+    for mode, kind in {"radius": Certificates, "decide": CertifiedDecisions}.items():
+        with pytest.raises(CertificationInterrupted) as stop:
+            clf.certify(X, np.zeros(len(X), dtype=int), mode=mode)
+        assert isinstance(stop.value.certificates, kind)
+        assert stop.value.certificates.rob_cs(0.5) == 0.0
+
+
+def test_a_rule_that_is_none_is_refused_by_name():
+    with pytest.raises(TypeError, match="decision must be None or what resolve_decision"):
+        certify_decision([1, 3], [[9, 1]], [[900, 100]], sigma=0.5)

@@ -86,9 +86,10 @@ def forest(seed=0):
     return RandomForestClassifier(3, random_state=seed).fit(X, y)
 
 
-def class_with(code):
-    space = {"nn": nn, "__name__": "mine"}
-    exec(f"class Net(nn.Module):\n def forward(self, x):\n  return {code}", space)
+def class_with(code, sign=1, number=1):
+    space = {"nn": nn, "__name__": "mine", "NUMBER": number}
+    body = f"class Net(nn.Module):\n sign = {sign}\n def forward(self, x):\n  return {code}"
+    exec(body, space)
     return space["Net"]()
 
 
@@ -130,6 +131,14 @@ PAIRS = {
     "activation": lambda: (nn.Sequential(linear(), nn.ReLU()), nn.Sequential(linear(), nn.Tanh())),
     "hook": lambda: (hooked(2), hooked(3)),
     "code of the class": lambda: (class_with("x + 1"), class_with("x - 1")),
+    "attribute of the class": lambda: (
+        class_with("self.sign * x"),
+        class_with("self.sign * x", -1),
+    ),
+    "global of a method": lambda: (
+        class_with("x + NUMBER"),
+        class_with("x + NUMBER", number=2),
+    ),
     "parametrization": lambda: (linear(), parametrizations.weight_norm(linear())),
     "script": lambda: (torch.jit.script(linear(0)), torch.jit.script(linear(1))),
 }

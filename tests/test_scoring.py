@@ -175,3 +175,9 @@ def test_best_under_never_takes_a_nan_and_says_when_nothing_qualifies():
 def test_certified_scorer_refuses_bad_arguments(args, message):
     with pytest.raises(ValueError, match=message):
         certified_scorer(**args)
+
+
+def test_a_limit_of_minus_zero_loses_nothing():
+    results = {"mean_test_rob_cs": [0.2, 0.9], "mean_test_accuracy": [0.8, 0.7]}
+    assert best_under("rob_cs", accuracy=-0.0)(results) == 0
+    assert best_under("rob_cs", accuracy=0.0)(results) == 1

@@ -1,5 +1,6 @@
 """TunedDecisionClassifier: what is tuned, on which inputs, and what uses the result."""
 
+import copy
 import pickle
 
 import matplotlib
@@ -339,3 +340,27 @@ def test_the_display_refuses_what_was_not_tuned(data):
         FrontierDisplay.from_tuned({"weights": 1})
     with pytest.raises(NotFittedError):
         FrontierDisplay.from_estimator(tuner())
+
+
+def test_a_copy_keeps_its_weights_when_the_original_picks_others(data, tuned):
+    X, y = data
+    one, other = copy.copy(tuned), copy.copy(tuned)
+    before = other.certify(X, y).rob_cs(0.5)
+    one.pick(max_accuracy_loss=0.5)
+    assert one.label_weights_ != other.label_weights_
+    assert other.certify(X, y).rob_cs(0.5) == before
+    assert one.certify(X, y).weights.tolist() == list(one.label_weights_.values())
+
+
+def test_few_votes_do_not_promise_what_many_do_not_keep(data):
+    X, y = data
+    clf = base(n_estimation=10_000).fit(X, y)
+    for eps in (0.4, 1.1):
+        kept = clf.certify(X, y).rob_cs(eps)
+        few = tuner(clf, validation="prefit", n_votes=20, eps=eps).fit(X, y)
+        assert few.tuned_.baseline_metric <= kept + 0.02
+
+
+def test_an_empty_list_of_splits_is_refused(data):
+    with pytest.raises(ValueError, match="validation holds no split"):
+        tuner(validation=[]).fit(*data)
