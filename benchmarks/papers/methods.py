@@ -117,7 +117,7 @@ def candidates(method: str, task: Task, budget: Budget) -> Iterator[Candidate]:
         yield from (dict(zip(grid, value, strict=True)) for value in values)
 
     fine = [2.0, 1.2, 1.5, 3.0, 4.0]
-    weights = every(weight_sensitive=fine if len(task.costs) > 2 else [1.5, 3.0])
+    weights = every(weight_sensitive=fine if len(task.costs) > 2 else [1.5, 1.2, 3.0])
     slow_weights = every(weight_sensitive=[1.5, 3.0])
     margins = {**noise, "cross_entropy": "noisy", "inverse_temperature": 4.0}
     if method == "gaussian":
@@ -160,9 +160,10 @@ def margin_grid(task: Task, rich: bool) -> list[dict[str, Any]]:
     names = ("lambda_robust", "lambda_sensitive", "gamma_normal", "gamma_sensitive")
     if len(task.costs) == 2:
         values = [(0.3, 0.3, 4.0, 8.0), (0.3, 1.0, 4.0, 8.0), (0.1, 1.0, 3.0, 3.0)]
+        values += [(0.1, 0.3, 4.0, 8.0)]
     elif (task.costs > 0).sum(axis=1).max() <= 3:
         values = [(0.3, 3.0, 4.0, 8.0), (0.3, 1.0, 4.0, 8.0), (0.1, 5.0, 3.0, 3.0)]
     else:  # costs are normalised over the targets of a class: each of nine counts for a ninth
-        values = [(0.3, k, 4.0, 8.0) for k in (3.0, 6.0, 10.0)]
+        values = [(0.3, k, 4.0, 8.0) for k in (3.0, 4.5, 6.0, 10.0)]
         values += [(0.1, 30.0, 3.0, 3.0), (3.0, 3.0, 4.0, 16.0)]
     return [dict(zip(names, value, strict=True)) for value in (values if rich else values[:1])]
