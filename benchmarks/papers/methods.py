@@ -162,7 +162,7 @@ def margin_grid(task: Task, rich: bool) -> list[dict[str, Any]]:
         values = [(0.3, 0.3, 4.0, 8.0), (0.3, 1.0, 4.0, 8.0), (0.1, 1.0, 3.0, 3.0)]
         values += [(0.1, 0.3, 4.0, 8.0)]
     elif (task.costs > 0).sum(axis=1).max() <= 3:
-        values = [(0.3, 3.0, 4.0, 8.0), (0.3, 1.0, 4.0, 8.0), (0.1, 5.0, 3.0, 3.0)]
+        values = [(0.3, k, 4.0, 8.0) for k in (3.0, 1.0, 2.0, 6.0)] + [(0.1, 5.0, 3.0, 3.0)]
     else:  # costs are normalised over the targets of a class: each of nine counts for a ninth
         values = [(0.3, k, 4.0, 8.0) for k in (3.0, 4.5, 6.0, 10.0)]
         values += [(0.1, 30.0, 3.0, 3.0), (3.0, 3.0, 4.0, 16.0)]
