@@ -119,7 +119,8 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
     callbacks : list of skorch callbacks, default=None
         Schedulers, checkpoints, early stopping: skorch's own.
     warm_start : bool, default=False
-        Whether a second ``fit`` goes on from the weights of the first.
+        Whether a second ``fit`` of this object goes on from the weights of the first, with its
+        optimiser, lr and batch_size. A loaded or copied estimator begins anew: it has no optimiser.
     net_params : dict, default=None
         Further parameters of :class:`skorch.NeuralNet`, for instance ``module__hidden``,
         ``optimizer__weight_decay`` or ``train_split``.

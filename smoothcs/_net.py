@@ -252,7 +252,7 @@ class ObjectiveNet(NeuralNet):
         if not torch.isfinite(loss):
             raise ValueError(
                 f"the training loss became {loss.item()} in epoch {len(self.history)}: "
-                "try a smaller lr, smaller lambda_robust or gamma, or scaled inputs."
+                "try a smaller lr, a milder objective (weights, gammas, eps), or scaled inputs."
             )
         loss.backward()
         return {"loss": loss, "y_pred": logits.detach()}

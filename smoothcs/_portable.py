@@ -101,14 +101,16 @@ class PackedDict:
         return PackedDict, (self._items,)
 
 
-def _packed(value: Any, memo: dict[int, Any]) -> Any:
+def _packed(value: Any, memo: dict[int, tuple[Any, Any]]) -> Any:
     """Return ``value`` with the tensors and dicts inside it packed; shared ones stay shared."""
     if id(value) in memo:
-        return memo[id(value)]
+        return memo[id(value)][1]
     result: Any = value
     if isinstance(value, torch.Tensor):
         flat = value.detach().cpu().contiguous().reshape(-1)
-        result = memo[id(value)] = object.__new__(PackedTensor)
+        result = object.__new__(PackedTensor)
+        # With the original: an id may be used again once its object is gone.
+        memo[id(value)] = value, result
         result._args = (
             flat.view(torch.uint8).numpy(),
             str(value.dtype).removeprefix("torch."),
@@ -120,7 +122,8 @@ def _packed(value: Any, memo: dict[int, Any]) -> Any:
         # A stand-in that bears the name of the class; modules that cannot be saved say so in
         # __getstate__.
         kind = type(value)
-        result = memo[id(value)] = type(kind.__name__, (), {"__module__": kind.__module__})()
+        result = type(kind.__name__, (), {"__module__": kind.__module__})()
+        memo[id(value)] = value, result
         state = value.__getstate__() if hasattr(value, "__getstate__") else value.__dict__
         result.__dict__.update({name: _packed(entry, memo) for name, entry in state.items()})
     elif isinstance(value, dict) and all(isinstance(key, str) for key in value):

@@ -32,6 +32,8 @@ class Source:
     def __init__(
         self, X: Any, rows: np.ndarray | None = None, names: np.ndarray | None = None
     ) -> None:
+        if hasattr(X, "iloc"):  # a frame, whose items are columns
+            X = np.asarray(X)
         if hasattr(X, "ndim") and X.ndim < 2:
             raise ValueError(
                 "X must hold one input per row, shape (n_inputs, ...) with at least 2 dimensions; "

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -92,6 +93,11 @@ def l2_pgd(
     True
     """
     eps = _check_eps(eps, x)
+    if not isinstance(y, Tensor) or y.dtype != torch.int64 or y.shape != x.shape[:1]:
+        got = f"{y.dtype} {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
+        raise ValueError(f"y must be an int64 tensor of shape ({len(x)},); got {got}.")
+    if x.is_inference():
+        x = x.clone()  # gradients are taken
     check_integer("n_steps", n_steps)
     length: float | Tensor
     if step_size is not None:
@@ -101,6 +107,8 @@ def l2_pgd(
     else:
         length = 2 * eps / n_steps
     draws = _as_draws(x, noise, n_noise, sigma, generator, microbatch)
+    if bounds is not None and (np.shape(bounds) != (2,) or not bounds[0] < bounds[1]):
+        raise ValueError(f"bounds must be None or (low, high) with low < high; got {bounds!r}.")
     if bounds is not None and not bool(((x >= bounds[0]) & (x <= bounds[1])).all()):
         raise ValueError(f"bounds must hold every input; got bounds={bounds} and inputs outside.")
     sign = -1.0 if targeted else 1.0

@@ -264,6 +264,7 @@ class ConvexRelaxationClassifier(ClassifierMixin, BaseEstimator):
             with seeded(seed, device):  # random projections, too, are drawn from torch's own
                 net = new_net(self, objective, cost_matrix.matrix, optimizer, device, seed)
                 check_bounded_module(net.module_, self.input_shape_)
+                net.module_.to(memory_format=torch.contiguous_format)  # the package takes views
                 check_module_output(net, X, len(classes))
                 if not is_dataset(X):
                     self._check_bounds(X)
@@ -316,9 +317,10 @@ class ConvexRelaxationClassifier(ClassifierMixin, BaseEstimator):
         Returns
         -------
         margins : ndarray (n, m), float64
-            J[i, j] <= logit_y - logit_j for every input within ``eps`` of X[i], with y the class
-            of row i; J[i, j] > 0 certifies that none of them is called ``classes_[j]``. nan where
-            j = y, which is no target; -inf where no bound was found.
+            J[i, j] <= logit_y - logit_j for every float32 input within ``eps`` of X[i], itself
+            taken in float32, with y the class of row i; J[i, j] > 0 certifies that none of them is
+            called ``classes_[j]``. nan where j = y, which is no target; -inf where no bound was
+            found.
 
         Examples
         --------
@@ -420,7 +422,7 @@ class ConvexRelaxationClassifier(ClassifierMixin, BaseEstimator):
             warmup_epochs=(
                 self.max_epochs // 3 if self.warmup_epochs is None else self.warmup_epochs
             ),
-            bounds=self.bounds,
+            bounds=self._box(),
             projection=self.projection,
         )
         if self.objective == "robust":
@@ -432,7 +434,7 @@ class ConvexRelaxationClassifier(ClassifierMixin, BaseEstimator):
     def _check_parameters(self) -> None:
         eps = check_positive("eps", self.eps)
         check_real("eps_start", self.eps_start, low=0.0, high=eps)
-        check_choice("norm", self.norm, NORMS)
+        self._check_ball()
         check_choice("objective", self.objective, OBJECTIVES)
         check_real("alpha_robust", self.alpha_robust, low=0.0, high_open=True)
         check_positive("lr", self.lr)
@@ -449,6 +451,9 @@ class ConvexRelaxationClassifier(ClassifierMixin, BaseEstimator):
                     f"warmup_epochs must be less than max_epochs={self.max_epochs}, or training "
                     f"never reaches eps; got {self.warmup_epochs}."
                 )
+
+    def _check_ball(self) -> None:
+        check_choice("norm", self.norm, NORMS)
         if self.bounds is not None:
             if self.norm != "linf":
                 raise ValueError(f"bounds must be None for norm={self.norm!r}; got {self.bounds}.")
@@ -459,21 +464,29 @@ class ConvexRelaxationClassifier(ClassifierMixin, BaseEstimator):
             check_real("bounds[1]", high, low=low, low_open=True)
 
     def _check_bounds(self, x: np.ndarray) -> None:
-        if self.bounds is not None and not (
-            (x >= self.bounds[0]).all() and (x <= self.bounds[1]).all()
-        ):
+        bounds = self._box()
+        if bounds is not None and not ((x >= bounds[0]).all() and (x <= bounds[1]).all()):
             raise ValueError(
                 f"X must lie within bounds={self.bounds}; it spans [{x.min():g}, {x.max():g}]."
             )
+
+    def _box(self) -> tuple[float, float] | None:
+        """Return the bounds, widened by what rounding to float32 may move an input at one."""
+        if self.bounds is None:
+            return None
+        low, high = (float(value) for value in self.bounds)
+        return min(low, float(np.float32(low))), max(high, float(np.float32(high)))
 
     def _float64_module(self) -> tuple[torch.nn.Module, torch.device]:
         device = resolve_device(self.device)
         if device.type == "mps":
             device = torch.device("cpu")
-        return copy.deepcopy(self.module_).to(device, torch.float64).eval(), device
+        module = copy.deepcopy(self.module_).to(device, torch.float64).eval()
+        return module.to(memory_format=torch.contiguous_format), device
 
     def _margins(self, X: Any, rows: np.ndarray, eps: float | None) -> np.ndarray:
         require_convex_adversarial()
+        self._check_ball()
         eps = check_positive("eps", self.eps if eps is None else eps)
         module, device = self._float64_module()
         size = self.certify_batch_size
@@ -483,7 +496,7 @@ class ConvexRelaxationClassifier(ClassifierMixin, BaseEstimator):
         for batch, x in _batches(X, check_integer("certify_batch_size", size)):
             self._check_bounds(x)
             margins[batch] = certified_lower_bounds(
-                module, x, rows[batch], eps=eps, norm=self.norm, bounds=self.bounds, device=device
+                module, x, rows[batch], eps=eps, norm=self.norm, bounds=self._box(), device=device
             )
         margins[np.arange(len(rows)), rows] = np.nan
         return margins
@@ -519,7 +532,7 @@ def _batches(X: Any, size: int) -> Iterator[tuple[slice, np.ndarray]]:
         else:
             yield (
                 batch,
-                np.array(X[batch]),
+                np.array(X[batch], order="C"),
             )  # a copy: torch minds read-only arrays and negative strides
 
 

@@ -93,6 +93,11 @@ class Normalize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised batch, same shape."""
+        if len(self.mean) not in (1, x.shape[1]):
+            raise ValueError(
+                f"mean has {len(self.mean)} entries for inputs of shape {tuple(x.shape[1:])}; "
+                f"give 1, or {x.shape[1]}."
+            )
         shape = (1, -1) + (1,) * (x.ndim - 2)
         return (x - self.mean.view(shape)) / self.std.view(shape)
 

@@ -137,6 +137,8 @@ class ResumeFile:
         self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0))
         try:
             _lock(self._file, self.path)
+            if not _is_still(self._file, self.path):
+                raise FileInUseError(f"resume_from={str(self.path)!r} was replaced by another run.")
             self._read()
             self.absorb_parts()
         except BaseException:
@@ -150,7 +152,15 @@ class ResumeFile:
         temporary.write_bytes(
             _MAGIC + struct.pack("<I", len(text)) + text + struct.pack("<I", zlib.crc32(text))
         )
-        os.replace(temporary, self.path)
+        try:
+            # Not over a file that another run has made and locked meanwhile.
+            os.link(temporary, self.path)
+        except FileExistsError:
+            if self.path.stat().st_size == 0:
+                os.replace(temporary, self.path)
+        except OSError:  # a file system without links
+            os.replace(temporary, self.path)
+        temporary.unlink(missing_ok=True)
 
     def _read(self) -> None:
         content = self.path.read_bytes()
@@ -324,6 +334,15 @@ def _parse_records(
             ) from None
         position = end + 4
     return records, position
+
+
+def _is_still(file: int, path: Path) -> bool:
+    """Whether an open file is the one that the path names now."""
+    try:
+        here, there = os.fstat(file), os.stat(path)
+    except FileNotFoundError:
+        return False
+    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
 
 
 def _lock(file: int, path: Path) -> None:

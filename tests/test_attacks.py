@@ -227,3 +227,28 @@ def test_bad_parameters_are_refused(kwargs, match):
     kwargs = {"eps": 1.0, "sigma": 0.5} | kwargs
     with pytest.raises(ValueError, match=match):
         l2_pgd(net(4), randn(5, 4), torch.zeros(5, dtype=torch.int64), **kwargs)
+
+
+@pytest.mark.parametrize(
+    "y", [torch.tensor([0, 1]), torch.tensor([0]), torch.zeros(6), [0, 1, 2, 0, 1, 2]]
+)
+def test_labels_that_are_not_one_for_each_input_are_refused(y):
+    with pytest.raises(ValueError, match=r"y must be an int64 tensor of shape \(6,\)"):
+        l2_pgd(nn.Linear(4, 3), torch.randn(6, 4), y, eps=1.0, sigma=0.25)
+
+
+@pytest.mark.parametrize("bounds", [(1.0, 0.0), 5, (0.0,)])
+def test_bounds_that_are_no_interval_are_refused(bounds):
+    y = torch.zeros(2, dtype=torch.int64)
+    with pytest.raises(ValueError, match="bounds must be None or"):
+        l2_pgd(nn.Linear(4, 3), torch.zeros(2, 4), y, eps=1.0, sigma=0.25, bounds=bounds)
+
+
+def test_inputs_made_in_inference_mode_are_attacked_as_others():
+    module, y = nn.Linear(4, 3), torch.tensor([0, 1])
+    with torch.inference_mode():
+        x = torch.ones(2, 4)
+    kwargs = {"eps": 1.0, "sigma": 0.25}
+    one = l2_pgd(module, x, y, generator=torch.Generator().manual_seed(0), **kwargs)
+    two = l2_pgd(module, torch.ones(2, 4), y, generator=torch.Generator().manual_seed(0), **kwargs)
+    assert torch.equal(one, two)

@@ -668,3 +668,52 @@ def test_scorers_and_searches_of_the_smoothed_classifier_work(blobs):
     assert search.best_params_["alpha_robust"] in (0.1, 1.0)
     report = search.best_estimator_.certified_report(X, y)
     assert report["rob_cs"] == search.best_estimator_.score(X, y)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_the_order_of_the_memory_does_not_matter(norm):
+    rng = np.random.default_rng(0)
+    images = rng.random((30, 6, 6, 2)).astype(np.float32)
+    y = (images.mean(axis=(1, 2, 3)) > 0.5).astype(int)
+
+    def net():
+        layers = nn.Conv2d(2, 3, 2, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(27, 2)
+        return nn.Sequential(*layers).to(memory_format=torch.channels_last)
+
+    clf = ConvexRelaxationClassifier(net, eps=0.01, norm=norm, max_epochs=2, random_state=0)
+    turned = images.transpose(0, 3, 1, 2)
+    expected = clone(clf).fit(np.ascontiguousarray(turned), y).certify(np.ascontiguousarray(turned))
+    assert_allclose(clf.fit(turned, y).certify(turned), expected, atol=1e-5)
+
+
+def test_bounds_may_be_taken_from_the_data():
+    X, y = make_blobs(40, 2, random_state=0)
+    X = X / 7.3
+    clf = fast(bounds=(X.min(), X.max())).fit(X, y)
+    assert np.isfinite(clf.certify(X, y)).any()
+
+
+def test_the_ball_is_checked_again_where_it_is_used(blobs):
+    clf = fast().fit(*blobs)
+    for name, value in {"norm": "foo", "bounds": (3,)}.items():
+        wrong = pickle.loads(pickle.dumps(clf)).set_params(**{name: value})
+        with pytest.raises(ValueError, match=name):
+            wrong.certify(*blobs)
+
+
+def test_cancellation_inside_the_network_is_paid_for():
+    # The sums of the first layer are 1e12 and their difference is what counts.
+    first, last = nn.Linear(2, 2).double(), nn.Linear(2, 2).double()
+    with torch.no_grad():
+        first.weight.copy_(torch.tensor([[1e9, 1.0], [1e9, 0.0]]))
+        first.bias.zero_()
+        last.weight.copy_(torch.tensor([[1.0, -1.0], [0.0, 0.0]]))
+        last.bias.copy_(torch.tensor([-1e-3, 0.0]))
+    module = nn.Sequential(first, nn.ReLU(), last)
+    rng = np.random.default_rng(0)
+    x = rng.uniform(900, 1100, (50, 2))
+    margins = margins_of(module, x, np.zeros(50, dtype=int), eps=1e-3)
+    for corner in itertools.product((-1e-3, 1e-3), repeat=2):
+        # x1 - 1e-3 without the cancellation
+        true = (x + corner)[:, 1].clip(min=0) - 1e-3
+        assert (margins[:, 1] <= true).all()

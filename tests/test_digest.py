@@ -11,8 +11,14 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_iris
-from sklearn.ensemble import RandomForestClassifier
-from torch import nn
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+from torch import fx, nn
 from torch.nn.utils import parametrizations
 
 from smoothcs import CostSensitiveSmoothedClassifier
@@ -86,6 +92,97 @@ def forest(seed=0):
     return RandomForestClassifier(3, random_state=seed).fit(X, y)
 
 
+def local_class(sign):
+    class Local(nn.Module):
+        def forward(self, x):
+            return sign * x
+
+    return Local()
+
+
+def default_of_a_method(sign):
+    class Local(nn.Module):
+        def forward(self, x, sign=sign):
+            return sign * x
+
+    return Local()
+
+
+def decorated(sign):
+    class Local(nn.Module):
+        @torch.no_grad()
+        def forward(self, x):
+            return sign * x
+
+    return Local()
+
+
+def calls_a_helper(number):
+    space = {"nn": nn, "torch": torch, "__name__": "mine", "NUMBER": torch.tensor(number)}
+    body = """
+def helper(x):
+    return x + NUMBER
+class Net(nn.Module):
+    def forward(self, x):
+        return helper(x)
+"""
+    exec(body, space)
+    return space["Net"]()
+
+
+def uses_a_class(number):
+    space = {"__name__": "mine"}
+    exec(f"class Helper:\n go = staticmethod(lambda x: x + {number})", space)
+    exec("def function(x):\n return Helper.go(x)", space)
+    return space["function"]
+
+
+def with_attribute(k):
+    def function(batch):
+        return batch * function.k
+
+    function.k = k
+    return function
+
+
+def cached(k):
+    @functools.lru_cache
+    def helper(x):
+        return x + k
+
+    return lambda batch: helper(batch)
+
+
+class Plain(nn.Module):
+    def __init__(self, **attributes):
+        super().__init__()
+        self.__dict__.update(attributes)
+
+
+class Other(Plain):
+    def forward(self, x):
+        return -x
+
+
+def in_mode(training):
+    module = nn.Sequential(linear(), nn.BatchNorm1d(2)).train(training)
+    return lambda batch: module(torch.from_numpy(batch))
+
+
+def searched(depth):
+    X, y = load_iris(return_X_y=True)
+    tree = DecisionTreeClassifier(random_state=0)
+    return GridSearchCV(tree, {"max_depth": [depth]}, cv=2).fit(X, y).predict
+
+
+def neighbours(k, used=False):
+    X, y = load_iris(return_X_y=True)
+    clf = KNeighborsClassifier(k, algorithm="kd_tree").fit(X, y)
+    if used:
+        clf.predict(X)
+    return clf.predict
+
+
 def class_with(code, sign=1, number=1):
     space = {"nn": nn, "__name__": "mine", "NUMBER": number}
     body = f"class Net(nn.Module):\n sign = {sign}\n def forward(self, x):\n  return {code}"
@@ -119,6 +216,27 @@ PAIRS = {
     "wrapped module": lambda: (Wrapper(linear(0)), Wrapper(linear(1))),
     "method of a built-in": lambda: ({1: 2}.get, {1: 3}.get),
     "subclass of a dict": lambda: (Table(1), Table(2)),
+    "closure of a method": lambda: (local_class(1), local_class(-1)),
+    "default of a method": lambda: (default_of_a_method(1), default_of_a_method(-1)),
+    "decorated method": lambda: (decorated(1), decorated(-1)),
+    "global tensor of a helper": lambda: (calls_a_helper(1.0), calls_a_helper(2.0)),
+    "class that a function uses": lambda: (uses_a_class(1), uses_a_class(2)),
+    "attribute of a function": lambda: (with_attribute(1), with_attribute(2)),
+    "cached helper": lambda: (cached(1), cached(2)),
+    "nesting of a list": lambda: (Plain(groups=[[0], 1]), Plain(groups=[[0, 1]])),
+    "nesting of a dict": lambda: (
+        Plain(o={"a": {"b": 1}, "c": 2}),
+        Plain(o={"a": {"b": 1, "c": 2}}),
+    ),
+    "name like one of PyTorch": lambda: (
+        Plain(n_backward_steps=1, my_hooks=2, teacher_state_dict=1),
+        Plain(n_backward_steps=1, my_hooks=2, teacher_state_dict=2),
+    ),
+    "wrapped by torch.compile": lambda: (torch.compile(Plain()), torch.compile(Other())),
+    "mode of a module inside": lambda: (in_mode(True), in_mode(False)),
+    "search": lambda: (searched(1), searched(2)),
+    "neighbours": lambda: (neighbours(1), neighbours(2)),
+    "traced": lambda: (fx.symbolic_trace(nn.ReLU()), fx.symbolic_trace(nn.Tanh())),
     "weight": lambda: (linear(0), linear(1)),
     "one weight": lambda: (
         small_conv(),
@@ -154,6 +272,17 @@ SAME = {
     "wrapped module": lambda: Wrapper(linear()),
     "partial": lambda: functools.partial(np.add, 1),
     "parametrization": lambda: parametrizations.weight_norm(linear()),
+    "search": lambda: searched(2),
+    "neighbours": lambda: neighbours(2),
+    "logistic": lambda: (
+        LogisticRegression(max_iter=1000).fit(*load_iris(return_X_y=True)).predict_proba
+    ),
+    "pipeline": lambda: (
+        make_pipeline(StandardScaler(), HistGradientBoostingClassifier(max_iter=2, random_state=0))
+        .fit(*load_iris(return_X_y=True))
+        .predict
+    ),
+    "object": lambda: Table(1),
 }
 
 
@@ -170,7 +299,11 @@ def test_classifiers_that_compute_something_else_have_another_digest(name):
 
 
 def all_digests():
-    return {name: classifier_digest(make()) for name, make in SAME.items()}
+    """Each of them twice: asking may leave traces, in caches of classes, say."""
+    classifiers = {name: make() for name, make in SAME.items()}
+    first = {name: classifier_digest(one) for name, one in classifiers.items()}
+    assert first == {name: classifier_digest(one) for name, one in classifiers.items()}
+    return first
 
 
 def test_another_process_finds_the_same_digest():
@@ -196,6 +329,32 @@ def test_a_digest_does_not_change_by_running():
     clf = CostSensitiveSmoothedClassifier.from_module(module, classes=2, random_state=0)
     clf.certify(np.zeros((2, 4)), [0, 1], n_estimation=100)
     assert classifier_digest(module) == before
+
+
+def test_predicting_does_not_change_the_digest_of_neighbours():
+    assert classifier_digest(neighbours(2)) == classifier_digest(neighbours(2, used=True))
+
+
+def test_a_global_that_is_not_used_does_not_count():
+    space = {"__name__": "mine", "run": 1}
+    exec("def function(x):\n return x.run", space)
+    before = classifier_digest(space["function"])
+    space["run"] = 2
+    assert classifier_digest(space["function"]) == before
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: np.frompyfunc(lambda x: x, 1, 1),
+        lambda: Plain(meta=torch.empty(2, device="meta")),
+        lambda: functools.reduce(lambda inner, _: [inner], range(5000), []),
+        lambda: nn.LazyLinear(3),
+    ],
+)
+def test_whatever_goes_wrong_is_a_refusal(make):
+    with pytest.raises(TypeError, match="one cannot tell what it computes"):
+        classifier_digest(make())
 
 
 def test_what_cannot_be_looked_into_is_refused_by_name(tmp_path):

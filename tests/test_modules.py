@@ -129,3 +129,11 @@ def test_normalize_refuses_a_std_that_is_not_positive(std):
 def test_normalize_refuses_lengths_that_differ():
     with pytest.raises(ValueError, match="mean and std must have the same length; got 2 and 3"):
         modules.Normalize([0.0, 1.0], [1.0, 1.0, 1.0])
+
+
+def test_normalize_refuses_another_number_of_channels():
+    normalize = modules.Normalize([0.5] * 3, [0.5] * 3)
+    assert normalize(torch.zeros(2, 3, 4, 4)).shape == (2, 3, 4, 4)
+    with pytest.raises(ValueError, match="mean has 3 entries for inputs of shape"):
+        normalize(torch.zeros(2, 1, 4, 4))
+    assert modules.Normalize(0.5, 0.5)(torch.zeros(2, 5)).shape == (2, 5)

@@ -25,6 +25,7 @@ from skops.io.exceptions import UntrustedTypesFoundException
 from torch import nn
 
 from smoothcs import ConvexRelaxationClassifier, CostMatrix, CostSensitiveSmoothedClassifier
+from smoothcs._portable import Portable
 from smoothcs.modules import MLP, Normalize
 from smoothcs.objectives import MarginCS
 
@@ -355,3 +356,24 @@ def test_a_model_trained_on_cuda_loads_where_cuda_is_hidden(iris, tmp_path, how)
     # Another kind of device draws other noise: the shares agree up to their sampling error.
     shares = np.load(tmp_path / "shares.npy")
     assert np.abs(shares - clf.predict_proba(X)).max() < 5 * np.sqrt(0.5 / 200)
+
+
+class MakesItsState(nn.Module):
+    """Its state holds tensors that exist only while it is written."""
+
+    def __init__(self, k):
+        super().__init__()
+        self.k = k
+
+    def __getstate__(self):
+        return {**self.__dict__, "made": [torch.full((4,), i + 0.1 * self.k) for i in range(3)]}
+
+    def forward(self, x):
+        return x
+
+
+def test_tensors_that_exist_only_while_saving_are_not_mixed_up():
+    packed = Portable(nn.Sequential(*(MakesItsState(k) for k in range(6)))).__reduce__()[1][0]
+    for k, part in enumerate(vars(packed)["_modules"].values()):
+        made = [tensor.__reduce__()[1][0].view(np.float32)[0] for tensor in vars(part)["made"]]
+        np.testing.assert_allclose(made, [i + 0.1 * k for i in range(3)], rtol=1e-6)

@@ -12,7 +12,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from statsmodels.stats.proportion import proportion_confint
 
-from smoothcs import Certificates, CostSensitiveSmoothedClassifier, certify_votes
+from smoothcs import (
+    Certificates,
+    ConvexRelaxationClassifier,
+    CostSensitiveSmoothedClassifier,
+    certify_votes,
+)
+from smoothcs.modules import MLP
 from smoothcs.plotting import (
     CertifiedAccuracyDisplay,
     RadiusDistributionDisplay,
@@ -384,22 +390,14 @@ def test_estimators_that_cannot_certify_are_refused():
 
 
 def test_bounds_without_votes_have_error_maps_and_no_radii():
-    class Bounds:
-        cost_matrix_ = make_certificates().cost_matrix
-        classes_ = np.array(CLASSES)
-
-        def certify(self, X, y=None):
-            return np.zeros((len(X), 3))
-
-        def certified_report(self, X, y, eps=None):
-            errors = np.where(np.eye(3, dtype=bool), np.nan, 0.5)
-            return {"clean_error_matrix": errors / 2, "robust_error_matrix": errors, "eps": 0.1}
-
-    display = RobustErrorDisplay.from_estimator(Bounds(), X_LINE, Y_LINE)
+    clf = ConvexRelaxationClassifier(MLP, eps=0.1, max_epochs=2, random_state=0).fit(X_LINE, Y_LINE)
+    display = RobustErrorDisplay.from_estimator(clf, X_LINE, Y_LINE)
+    report = clf.certified_report(X_LINE, Y_LINE)
     assert display.eps == 0.1
-    assert display.robust[0, 1] == 0.5
+    np.testing.assert_array_equal(display.robust, report["robust_error_matrix"])
+    np.testing.assert_array_equal(display.clean, report["clean_error_matrix"])
     with pytest.raises(TypeError, match="does not return Certificates"):
-        CertifiedAccuracyDisplay.from_estimator(Bounds(), X_LINE, Y_LINE)
+        CertifiedAccuracyDisplay.from_estimator(clf, X_LINE, Y_LINE)
 
 
 # ---------------------------------------------------------------- matplotlib

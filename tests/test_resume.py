@@ -359,6 +359,43 @@ def test_a_file_in_use_is_refused(path):
     assert path.read_bytes() == content
 
 
+def test_a_file_that_appears_meanwhile_is_not_replaced(path, reference, monkeypatch):
+    """Two runs begin with the same new file: the second must not take it from the first."""
+    header = resume.header_of(
+        logits, sigma=1.0, key=make_key(0), precision="float32", on_cuda=False, n_classes=3,
+        batch_size=256,
+    )  # fmt: skip
+    first, create = [], ResumeFile._create
+
+    def create_after_another(self):
+        if not first:
+            monkeypatch.setattr(ResumeFile, "_create", create)
+            first.append(ResumeFile(path, header))
+        create(self)
+
+    monkeypatch.setattr(ResumeFile, "_create", create_after_another)
+    with pytest.raises(ValueError, match="in use"):
+        ResumeFile(path, header)
+    first[0].close()
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    np.testing.assert_array_equal(votes(path), reference)
+
+
+def test_a_file_that_was_replaced_while_it_was_opened_is_not_written(path, monkeypatch):
+    votes(path, n=10)
+    lock = resume._lock
+
+    def lock_what_is_replaced(file, name):
+        lock(file, name)
+        content = path.read_bytes()
+        path.unlink()
+        path.write_bytes(content)
+
+    monkeypatch.setattr(resume, "_lock", lock_what_is_replaced)
+    with pytest.raises(ValueError, match="was replaced by another run"):
+        votes(path, n=10)
+
+
 def test_a_fresh_secret_key_cannot_be_continued(path):
     with pytest.raises(ValueError, match="resume_from needs a random_state"):
         votes(path, random_state=None)

@@ -8,6 +8,7 @@ import sys
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -786,3 +787,15 @@ def test_no_batch_waits_for_the_gpu(monkeypatch):
     monkeypatch.setattr(Worker, "_count", watched)
     sample_votes(Linear([1.0]), np.zeros((3, 1)), 5000, 1.0, device="cuda", batch_size=256)
     assert len(batches) >= 3 * 5000 // 256
+
+
+def test_the_rows_of_a_frame_are_its_inputs():
+    frame = pd.DataFrame([[1.0, -1.0], [1.0, -1.0], [-9.0, 1.0]])
+
+    def first_column(batch):
+        return (batch[:, 0] > 0).astype(int)
+
+    kwargs = {"n_classes": 2, "random_state": 0}
+    expected = sample_votes(first_column, frame.to_numpy(), 50, 0.5, **kwargs)
+    np.testing.assert_array_equal(sample_votes(first_column, frame, 50, 0.5, **kwargs), expected)
+    assert expected.argmax(axis=1).tolist() == [1, 1, 0]

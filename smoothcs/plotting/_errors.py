@@ -124,7 +124,7 @@ class RobustErrorDisplay:
         """
         clf, X = final_step(estimator, X)
         params = certify_params or {}
-        if not hasattr(clf, "sigma"):  # ConvexRelaxationClassifier: bounds, no votes
+        if not hasattr(clf, "alpha"):  # ConvexRelaxationClassifier: bounds, no votes
             report = clf.certified_report(X, y, eps=eps, **params)
             display = cls(
                 clean=report["clean_error_matrix"],
