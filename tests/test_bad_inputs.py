@@ -354,7 +354,7 @@ USE = [
         ValueError, "kinds"),
     bad("certify-kinds-none", lambda: fitted().certify(X, mode="decide", kinds=()),
         ValueError, "kinds"),
-    bad("certify-kinds-text", lambda: fitted().certify(X, mode="decide", kinds="group"),
+    bad("certify-kinds-text", lambda: fitted().certify(X, mode="decide", kinds="all"),
         ValueError, "kinds"),
     bad("certify-eps-radius", lambda: fitted().certify(X, eps=0.1), ValueError, "eps"),
     bad("certify-eps-zero", lambda: fitted().certify(X, mode="decide", eps=[0.1, 0]),
