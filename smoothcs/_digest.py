@@ -47,9 +47,8 @@ _DESCRIPTORS = (
     types.MethodDescriptorType,
     types.WrapperDescriptorType,
 )
-_LIBRARIES = tuple(
-    Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")
-)
+_STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib")).resolve()
+_INSTALLED = {"site-packages", "dist-packages"}
 
 
 def classifier_digest(classifier: Any) -> str:
@@ -267,7 +266,10 @@ def _is_own(module: str) -> bool:
     if module.partition(".")[0] in ("smoothcs", *sys.builtin_module_names):
         return False
     file = getattr(sys.modules.get(module), "__file__", None)
-    return file is None or not any(Path(file).resolve().is_relative_to(p) for p in _LIBRARIES)
+    if file is None:  # a notebook, or code that was executed
+        return True
+    path = Path(file).resolve()
+    return not (path.is_relative_to(_STANDARD_LIBRARY) or _INSTALLED & set(path.parts))
 
 
 def _version(module: str) -> str:
