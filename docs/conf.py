@@ -32,6 +32,10 @@ templates_path = ["_templates"]
 html_theme = "pydata_sphinx_theme"
 html_theme_options = {"navigation_with_keys": False, "show_prev_next": False}
 html_title = "smoothcs"
+# Pages without pages below them need no list of these, and the tables need the room.
+html_sidebars = {
+    page: [] for page in ("benchmarks", "changelog", "glossary", "objectives", "reliability")
+}
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",

@@ -66,7 +66,7 @@ def _papers_table(found: dict[str, list[dict[str, Any]]]) -> str:
         rows = [_row(run, 0.01, False) for run in runs]
         minutes = f"{np.mean([row['minutes'] for row in rows]):.1f}"
         numbers = [_mean(rows, key) for key in shown]
-        body.append([_name(method, rows), *numbers, str(len(rows)), minutes, rows[0]["setting"]])
+        body.append([_name(method, rows), *numbers, str(len(rows)), minutes, _setting(rows[0])])
     return grid([["method", *shown.values(), "seeds", "minutes", "setting of seed 0"], *body])
 
 
@@ -114,6 +114,10 @@ def grid(rows: list[list[str]]) -> str:
         "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
     return "\n".join([line, text[0], line, *text[1:], line])
+
+
+def _setting(row: dict[str, Any]) -> str:
+    return "" if row["setting"] == "-" else row["setting"]  # alone, it would be a list
 
 
 def _row(run: dict[str, Any], loss: float, rule: bool) -> dict[str, Any]:
