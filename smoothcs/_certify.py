@@ -230,10 +230,11 @@ def _select(
     except VotesInterrupted as stop:
         # Without selection votes for all nothing can be said of any: stop without a certificate.
         none = np.zeros_like(stop.votes)
-        if result is not None:
-            raise CertificationInterrupted(result(none)) from None
-        part = request.certificates(none, none, n=none.sum(axis=1))
-        raise CertificationInterrupted(part) from None
+        if result is None:
+            raise CertificationInterrupted(
+                request.certificates(none, none, n=none.sum(axis=1))
+            ) from None
+        raise CertificationInterrupted(result(none)) from None
 
 
 def _draw(

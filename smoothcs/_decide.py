@@ -224,12 +224,15 @@ class CertifiedDecisions:
 
         # Where no mistake is costly a claim about costly ones is empty: not certified by default.
         void_group = void | ~cost_matrix.omega[row].any(axis=1)
+        # Inputs that were interrupted have no votes left, though a claim may have been decided.
+        unfinished = votes.sum(axis=1) == 0
 
         def without(void: NDArray[np.bool_], kind: str) -> NDArray[np.bool_] | None:
             shown = rules.certified(kind)
+            void = void | unfinished
             return None if shown is None else shown & ~void.reshape(-1, *[1] * (shown.ndim - 1))
 
-        label = rules.certified("label")
+        label = without(np.zeros_like(unfinished), "label")
         return cls(
             eps=eps,
             label=_classes(cost_matrix)[top],

@@ -564,6 +564,35 @@ def test_an_interrupted_selection_is_of_the_kind_that_was_asked_for(iris):
         assert stop.value.certificates.rob_cs(0.5) == 0.0
 
 
+def test_what_an_interruption_left_undecided_is_not_certified_at_any_radius():
+    """At .1 the first look decides, at the second radius none does: an interrupt comes between."""
+    calls = []
+
+    def surely(batch):
+        calls.append(len(batch))
+        if sum(calls) > 20_000:
+            raise KeyboardInterrupt
+        return (np.arange(len(batch)) % 40 == 0).astype(int)
+
+    clf = CostSensitiveSmoothedClassifier.from_module(
+        surely, classes=2, sigma=0.5, random_state=0, vote_batch_size=100, n_estimation=100_000
+    )
+    options = {"mode": "decide", "eps": [0.1, 0.93], "kinds": ("group", "pair", "label")}
+    with pytest.raises(CertificationInterrupted) as stop:
+        clf.certify(np.zeros((1, 2)), [0], **options)
+    left = stop.value.certificates
+    assert left.votes.sum() == 0
+    assert sum(calls) > 10_000
+    assert not left.certified_group.any()
+    assert not left.certified_pair.any()
+    assert left.abstained.all()
+    # With the votes drawn up to then the first radius had been decided.
+    calls.clear()
+    only_near = clf.certify(np.zeros((1, 2)), [0], **{**options, "eps": 0.1})
+    assert only_near.certified_group.all()
+    assert only_near.votes.sum() < 10_000
+
+
 def test_a_rule_that_is_none_is_refused_by_name():
     with pytest.raises(TypeError, match="decision must be None or what resolve_decision"):
         certify_decision([1, 3], [[9, 1]], [[900, 100]], sigma=0.5)
