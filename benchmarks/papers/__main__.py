@@ -23,12 +23,10 @@ from .choose import LOSSES, choose, shortlist, validation_numbers
 from .data import READERS, load
 from .figures import draw
 from .measure import measure
-from .methods import BUDGETS, METHODS, Candidate, budget_of, candidates
+from .methods import BUDGETS, METHODS, SLOW, Candidate, budget_of, candidates
 from .store import Store, note
 from .tables import tables
 from .tasks import Task, find_task
-
-SLOW = ("smoothadv", "smoothmix", "smoothadv-cs", "smoothmix-cs")
 
 
 def main() -> None:

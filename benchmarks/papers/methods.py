@@ -29,6 +29,7 @@ METHODS = {
     "smoothmix-cs": "SmoothMix-CS",
     "margin-cs": "Margin-CS",
 }
+SLOW = frozenset({"smoothadv", "smoothmix", "smoothadv-cs", "smoothmix-cs"})
 
 
 @dataclass(frozen=True)
