@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 import numpy as np
+import torch
 from torch import nn
 
 from smoothcs import (
@@ -96,3 +97,16 @@ def convex(X=X, y=Y, **params):
     return ConvexRelaxationClassifier(
         **{"device": "cpu", "random_state": 0, "max_epochs": 1, **params}
     ).fit(X, y)
+
+
+class ListDataset(torch.utils.data.Dataset):
+    """Inputs, with labels or without."""
+
+    def __init__(self, items):
+        self.items = items
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, index):
+        return self.items[index]

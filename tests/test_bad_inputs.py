@@ -16,6 +16,7 @@ import torch
 from _small import (
     COSTS,
     NAMES,
+    ListDataset,
     X,
     Y,
     after,
@@ -155,19 +156,6 @@ class Unsized:
     """Neither an array nor a data set."""
 
 
-class Pairs(torch.utils.data.Dataset):
-    """Inputs, with labels or without."""
-
-    def __init__(self, items):
-        self.items = items
-
-    def __len__(self):
-        return len(self.items)
-
-    def __getitem__(self, index):
-        return self.items[index]
-
-
 def changed(value, at=(0, 0)):
     out = X.copy()
     out[at] = value
@@ -227,8 +215,9 @@ FIT = [
     bad("X-complex", lambda: fit(X * 1j), ValueError, "[Cc]omplex"),
     bad("X-ragged", lambda: fit([[1.0], [1.0, 2.0]], [0, 1]), ValueError, "inhomogeneous"),
     bad("X-none", lambda: fit(None), ValueError, "2D array"),
-    bad("dataset-empty", lambda: fit(Pairs([]), None), ValueError, "X is a Dataset of length 0"),
-    bad("dataset-no-labels", lambda: fit(Pairs(list(X)), None),
+    bad("dataset-empty", lambda: fit(ListDataset([]), None),
+        ValueError, "X is a Dataset of length 0"),
+    bad("dataset-no-labels", lambda: fit(ListDataset(list(X)), None),
         ValueError, r"items must be \(x, y"),
     bad("y-none", lambda: fit(y=None), ValueError, "y"),
     bad("y-too-short", lambda: fit(y=Y[:-1]), ValueError, "y has 35 labels"),
@@ -330,7 +319,7 @@ USE = [
     bad("predict-number", lambda: fitted().predict(3.0), ValueError, "2D array"),
     bad("predict-none", lambda: fitted().predict(None), ValueError, "2D array"),
     bad("abstains-text", lambda: fitted().abstains("iris"), ValueError, "string to float"),
-    bad("predict-dataset-shape", lambda: fitted().predict(Pairs(list(np.ones((2, 5))))),
+    bad("predict-dataset-shape", lambda: fitted().predict(ListDataset(list(np.ones((2, 5))))),
         ValueError, "shape"),
     bad("proba-n-none", lambda: with_params(n_prediction=None).predict_proba(X),
         TypeError, "n_prediction"),
@@ -572,8 +561,8 @@ SAMPLING = [
     bad("X-nan", lambda: vote(X=changed(NAN)), ValueError, r"X\[0\]"),
     bad("X-object", lambda: vote(X=Unsized()), TypeError, "X must"),
     bad("X-empty", lambda: vote(X=X[:0]), ValueError, "X holds no input"),
-    bad("dataset-shapes", lambda: vote(X=Pairs([X[0], X[0][:1]])), ValueError, "one shape"),
-    bad("dataset-text", lambda: vote(X=Pairs([X[0], "cat"])), ValueError, r"X\[1\]"),
+    bad("dataset-shapes", lambda: vote(X=ListDataset([X[0], X[0][:1]])), ValueError, "one shape"),
+    bad("dataset-text", lambda: vote(X=ListDataset([X[0], "cat"])), ValueError, r"X\[1\]"),
     bad("key-text", lambda: make_key("secret"), TypeError, "random_state"),
     bad("key-short", lambda: make_key(b"123"), ValueError, "random_state"),
     bad("key-bool", lambda: make_key(True), TypeError, "random_state"),

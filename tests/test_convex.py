@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from _small import ListDataset
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import linprog
 from sklearn.base import clone
@@ -607,17 +608,6 @@ def test_bounds_are_for_linf_and_inputs_must_lie_within_them(blobs):
 
 
 # ------------------------------------------------------------------ a scikit-learn estimator
-
-
-class ListDataset(torch.utils.data.Dataset):
-    def __init__(self, items):
-        self.items = items
-
-    def __len__(self):
-        return len(self.items)
-
-    def __getitem__(self, index):
-        return self.items[index]
 
 
 EXPECTED_FAILURES = {

@@ -6,6 +6,7 @@ import sys
 import matplotlib
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.pipeline import make_pipeline
@@ -382,6 +383,15 @@ def test_a_pipeline_is_certified_in_the_units_of_its_last_step(classifier):
     np.testing.assert_array_equal(display.radii["sensitive, group"], expected)
     one = VotesDisplay.from_estimator(pipeline, X_LINE, index=3)
     np.testing.assert_array_equal(one.x, X_LINE[3] / 2)
+
+
+def test_one_input_of_a_dataset_is_asked_for_as_an_array(classifier):
+    data = torch.utils.data.TensorDataset(torch.tensor(X_LINE), torch.arange(len(X_LINE)))
+    with pytest.raises(TypeError, match="X must be an array here"):
+        VotesDisplay.from_estimator(classifier, data)
+    params = {"n_estimation": 50}
+    one = data[2][0][None].numpy()
+    assert VotesDisplay.from_estimator(classifier, one, certify_params=params).figure_
 
 
 def test_estimators_that_cannot_certify_are_refused():

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import _safe_indexing
 
+from smoothcs._inputs import is_dataset
 from smoothcs._validation import check_integer
 from smoothcs.bounds import clopper_pearson_lower, clopper_pearson_upper
 from smoothcs.certification import Certificates
@@ -132,6 +133,8 @@ class VotesDisplay:
         -------
         display : VotesDisplay
         """
+        if is_dataset(X):
+            raise TypeError("X must be an array here; of a Dataset, pass X[index][0][None].")
         one = _safe_indexing(X, [index])
         clf, x = final_step(estimator, one)
         certificates, _ = certify(
