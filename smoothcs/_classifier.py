@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ._certify import (
+from smoothcs._estimator._certify import (
     Request,
     certify_radii,
     certify_to_tolerance,
@@ -25,10 +25,8 @@ from ._certify import (
     decide,
     is_sequential,
 )
-from ._decide import KINDS, RuleSchedule, winner
-from ._decision_rules import ExpectedCost, WeightedVote
-from ._html import UnitsInHTML
-from ._inputs import (
+from smoothcs._estimator._html import UnitsInHTML
+from smoothcs._estimator._inputs import (
     PredictedClass,
     check_inputs,
     check_labels,
@@ -38,11 +36,17 @@ from ._inputs import (
     resolve_abstain_label,
     with_abstentions,
 )
-from ._net import ArrayDataset, EncodedDataset, resolve_devices, resolve_optimizer
-from ._portable import portable_state, restored_state
-from ._report import SCORES, report
-from ._training import check_module_output, continued_net, new_net, seeded, unchanged_on_error
-from ._validation import (
+from smoothcs._estimator._state import portable_state, restored_state, unchanged_on_error
+from smoothcs._net import (
+    ArrayDataset,
+    EncodedDataset,
+    check_module_output,
+    continued_net,
+    new_net,
+    resolve_optimizer,
+)
+from smoothcs._torch import resolve_devices, seeded
+from smoothcs._validation import (
     check_blockers,
     check_choice,
     check_integer,
@@ -50,14 +54,17 @@ from ._validation import (
     check_positive,
     check_probability,
 )
-from .certification import BOUNDS
-from .cost import CostMatrix, as_cost_matrix
-from .decision import resolve_decision
-from .noise import make_key
-from .objectives import resolve_objective
-from .planning import plan_votes
-from .sequential import PredictionRule
-from .votes import PRECISIONS, draw_votes, sample_votes
+from smoothcs.certification._certify import BOUNDS
+from smoothcs.certification._decision import resolve_decision
+from smoothcs.certification._report import SCORES, report
+from smoothcs.cost import CostMatrix, as_cost_matrix
+from smoothcs.decision._votes import ExpectedCost, WeightedVote
+from smoothcs.objectives import resolve_objective
+from smoothcs.sequential._prediction import PredictionRule
+from smoothcs.sequential._together import KINDS, RuleSchedule, winner
+from smoothcs.sequential.planning import plan_votes
+from smoothcs.votes._sample import PRECISIONS, draw_votes, sample_votes
+from smoothcs.votes.noise import make_key
 
 RADII = ("group", "pair", "standard")
 
@@ -274,7 +281,8 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
         """
         with unchanged_on_error(self):
             self._check_parameters()
-            optimizer, device = resolve_optimizer(self.optimizer), resolve_devices(self.device)[0]
+            optimizer = resolve_optimizer(self.optimizer)
+            device = resolve_devices(self.device, training=True)[0]
             objective = resolve_objective(self.objective)
             objective.validate()
             X = check_inputs(self, X, reset=not (self.warm_start and hasattr(self, "net_")))
@@ -513,7 +521,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
             Whether a wrong prediction that costs nothing keeps its radii.
         resume_from : path, default=None
             File to which finished inputs are appended, and from which a killed run continues; see
-            :mod:`smoothcs.resume`.
+            :mod:`smoothcs.votes._resume`.
 
         Returns
         -------

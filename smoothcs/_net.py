@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,65 +14,16 @@ from skorch.callbacks import EarlyStopping
 from torch import nn
 from torch.utils.data import Dataset
 
-from ._memory import keep_freed_memory
-from .modules import MLP
-from .objectives import Objective, TrainingContext
+from smoothcs._estimator._inputs import first_input, is_dataset
+from smoothcs._torch import keep_freed_memory
+from smoothcs.modules import MLP
+from smoothcs.objectives import Objective, TrainingContext
 
 OPTIMIZERS = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
     "sgd": torch.optim.SGD,
 }
-
-
-def resolve_device(device: Any) -> torch.device:
-    """Turn ``"auto"``, a name or a ``torch.device`` into a device that exists here."""
-    if isinstance(device, str) and device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        resolved = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(
-            "device must be 'auto', 'cpu', 'cuda', 'cuda:N', 'mps' or a torch.device; "
-            f"got {device!r}."
-        ) from error
-    if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"device={device!r} asks for a CUDA device, and torch sees "
-            f"{torch.cuda.device_count()} of them here."
-        )
-    if resolved.type == "mps" and not torch.backends.mps.is_available():
-        raise ValueError(f"device={device!r} is not available here.")
-    return resolved
-
-
-def resolve_devices(device: Any) -> list[torch.device]:
-    """Turn one device or a list of them into a list of devices that exist here."""
-    several = isinstance(device, (list, tuple))
-    if several and not device:
-        raise ValueError("device must name at least one device; got an empty list.")
-    return [resolve_device(one) for one in (device if several else [device])]
-
-
-def device_here(device: Any) -> Any:
-    """Return ``device``, or "auto" with a warning if it names a GPU that is not in this machine.
-
-    For estimators that were fitted on another machine.
-    """
-    for one in device if isinstance(device, (list, tuple)) else [device]:
-        try:
-            resolve_device(one)
-        except ValueError:
-            if str(one).partition(":")[0] in ("cuda", "mps"):
-                warnings.warn(
-                    f"this estimator was fitted with device={device!r}, which is not available "
-                    "here; it continues with device='auto'.",
-                    stacklevel=2,
-                )
-                return "auto"
-    return device
 
 
 def resolve_optimizer(optimizer: Any) -> type[torch.optim.Optimizer]:
@@ -264,3 +215,85 @@ class ObjectiveNet(NeuralNet):
             noise = torch.randn(x.shape, device=x.device, generator=self._generator)
             logits = self.module_(x + self.sigma * noise)
             return {"loss": self.criterion_(logits, y), "y_pred": logits}
+
+
+def new_net(
+    clf: Any,
+    objective: Objective,
+    cost: np.ndarray,
+    optimizer: type[torch.optim.Optimizer],
+    device: torch.device,
+    seed: int,
+) -> ObjectiveNet:
+    """Return an initialised net for a first ``fit``."""
+    if not isinstance(clf.net_params, Mapping | None):
+        raise TypeError(
+            "net_params must be None or a dict of parameters of skorch.NeuralNet; "
+            f"got {clf.net_params!r} of type {type(clf.net_params).__name__}."
+        )
+    params = dict(clf.net_params or {})
+    module_params = {
+        name.removeprefix("module__"): params.pop(name)
+        for name in list(params)
+        if name.startswith("module__")
+    }
+    module = build_module(clf.module, clf.input_shape_, len(cost), module_params)
+    defaults = {"train_split": None, "iterator_train__shuffle": True}
+    return ObjectiveNet(
+        module,
+        objective=objective,
+        sigma=float(clf.sigma),
+        cost=cost,
+        seed=seed,
+        optimizer=optimizer,
+        lr=clf.lr,
+        max_epochs=clf.max_epochs,
+        batch_size=clf.batch_size,
+        callbacks=copy.deepcopy(clf.callbacks),
+        device=str(device),
+        verbose=int(clf.verbose),
+        **{**defaults, **params},
+    ).initialize()
+
+
+def continued_net(
+    clf: Any, classes: np.ndarray, objective: Objective, cost: np.ndarray, seed: int
+) -> ObjectiveNet:
+    """Return a copy of the fitted net that goes on training (``warm_start``)."""
+    if not np.array_equal(classes, clf.classes_):
+        raise ValueError(
+            f"warm_start=True goes on with the classes {clf.classes_.tolist()}, "
+            f"but y has {classes.tolist()}."
+        )
+    # A copy, so that a failure leaves the fitted weights alone.
+    net = copy.deepcopy(clf.net_)
+    net.module_.to(net.device)
+    net.objective, net.sigma, net.cost, net.seed = objective, float(clf.sigma), cost, seed
+    net.max_epochs = clf.max_epochs
+    return net
+
+
+def check_module_output(net: ObjectiveNet, X: Any, n_classes: int) -> None:
+    """Refuse a module whose output for one input is not (1, n_classes) logits."""
+    # A copy: frames and memory maps may be read-only, which torch warns of.
+    first = np.array(first_input(X)[None] if is_dataset(X) else X[:1])
+    was_training = net.module_.training
+    net.module_.eval()
+    with torch.no_grad():
+        logits = net.module_(torch.as_tensor(first, device=net.device))
+    net.module_.train(was_training)
+    shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if shape != (1, n_classes):
+        raise ValueError(
+            f"module must return logits of shape (b, {n_classes}), one column a class of y; "
+            f"for an input batch of shape {tuple(first.shape)} it returned {shape}."
+        )
+    if not logits.is_floating_point():
+        raise TypeError(
+            "module must return logits in floating point; "
+            f"got dtype {str(logits.dtype).removeprefix('torch.')}."
+        )
+    if not bool(torch.isfinite(logits).all()):
+        raise ValueError(
+            f"module must return finite logits; for the first input it returned {logits.tolist()}."
+        )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from ._validation import check_choice, check_integer, check_positive
+from smoothcs._validation import check_choice, check_integer, check_positive
 
 METRICS = (
     "rob_cs",

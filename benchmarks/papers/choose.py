@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from smoothcs.certification import radii_from_probabilities
-from smoothcs.decision import TunedDecision, tune_decision
+from smoothcs.tuning import TunedDecision, tune_decision
 
 from .methods import Candidate
 from .store import Store, Votes

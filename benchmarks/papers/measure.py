@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from smoothcs.certification import certify_votes
-from smoothcs.decision import certify_weighted_votes
+from smoothcs.certification._decision import certify_weighted_votes
 
 from .choose import Choice
 from .store import Store

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from smoothcs._memory import keep_freed_memory
+from smoothcs._torch import keep_freed_memory
 from smoothcs.modules import cifar_resnet20, small_conv
 from smoothcs.objectives import MarginCS, TrainingContext
 

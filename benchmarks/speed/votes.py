@@ -31,9 +31,9 @@ import torch
 from torch import nn
 from torch._inductor import config
 
-from smoothcs._run import default_batch_size
 from smoothcs.modules import cifar_resnet20, small_conv
 from smoothcs.votes import sample_votes
+from smoothcs.votes._run import default_batch_size
 
 SIGMA = 0.5
 LOOP_BATCH = 400

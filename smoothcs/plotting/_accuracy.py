@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothcs._validation import check_choice, check_probability
-from smoothcs.bounds import clopper_pearson_lower, clopper_pearson_upper
-from smoothcs.certification import Certificates
+from smoothcs.bounds.binomial import clopper_pearson_lower, clopper_pearson_upper
+from smoothcs.certification._certify import Certificates
 from smoothcs.plotting._common import (
     COLORS,
     LINE_STYLES,

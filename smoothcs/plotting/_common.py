@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from smoothcs.certification import Certificates
+from smoothcs.certification._certify import Certificates
 from smoothcs.scoring import _final_step as final_step
 
 # Okabe & Ito's colours, told apart with every common colour vision deficiency; yellow, which is

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from smoothcs import metrics
 from smoothcs._validation import check_real
-from smoothcs.certification import Certificates
+from smoothcs.certification._certify import Certificates
 from smoothcs.plotting._common import (
     ORANGE,
     UNITS,

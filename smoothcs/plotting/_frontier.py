@@ -9,9 +9,9 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from smoothcs._frontier import undominated
-from smoothcs.decision import TunedDecision
 from smoothcs.plotting._common import COLORS, GREY, LINE_STYLES, no_figure_on_error, single_axes
+from smoothcs.tuning._decision import TunedDecision
+from smoothcs.tuning._frontier import undominated
 
 METRICS = {
     "rob_cs": "Rob_cs at eps = {eps:g}\n(share of sensitive inputs)",
@@ -33,7 +33,7 @@ class FrontierDisplay:
     Parameters
     ----------
     tuned : TunedDecision
-        What :func:`smoothcs.decision.tune_decision` found.
+        What :func:`smoothcs.tuning.tune_decision` found.
     estimator_name : str, default=None
         What the legend calls the model.
 
@@ -57,7 +57,7 @@ class FrontierDisplay:
     Examples
     --------
     >>> import numpy as np
-    >>> from smoothcs.decision import tune_decision
+    >>> from smoothcs.tuning import tune_decision
     >>> from smoothcs.plotting import FrontierDisplay
     >>> h = np.array([[.6, .4], [.7, .3], [.8, .2], [.95, .05]] * 50)
     >>> votes = np.random.default_rng(0).multinomial(1000, h)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothcs.certification import Certificates
+from smoothcs.certification._certify import Certificates
 from smoothcs.plotting._common import (
     BLUE,
     GREY,

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import _safe_indexing
 
-from smoothcs._inputs import is_dataset
+from smoothcs._estimator._inputs import is_dataset
 from smoothcs._validation import check_integer
-from smoothcs.bounds import clopper_pearson_lower, clopper_pearson_upper
-from smoothcs.certification import Certificates
+from smoothcs.bounds.binomial import clopper_pearson_lower, clopper_pearson_upper
+from smoothcs.certification._certify import Certificates
 from smoothcs.plotting._common import (
     BLUE,
     GREY,

@@ -1,0 +1,553 @@
+"""Deterministic certificates for small ReLU networks, by convex relaxation [ZE19]_.
+
+The other way to what :mod:`smoothcs` does by votes: no noise, no abstention and no failure
+probability, but only small networks and small balls, of which the radius is chosen beforehand. The
+same cost matrices, metrics and scorers serve both, so that one table can compare them.
+
+References
+----------
+.. [ZE19] Zhang, Evans, "Cost-Sensitive Robustness against Adversarial Examples", ICLR 2019.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from smoothcs._estimator._inputs import (
+    check_inputs,
+    check_labels,
+    check_weights,
+    encode_labels,
+    is_dataset,
+)
+from smoothcs._estimator._state import portable_state, restored_state, unchanged_on_error
+from smoothcs._net import (
+    ArrayDataset,
+    EncodedDataset,
+    check_module_output,
+    new_net,
+    resolve_optimizer,
+)
+from smoothcs._torch import resolve_devices, seeded
+from smoothcs._validation import check_choice, check_integer, check_positive, check_real
+from smoothcs.convex._bounds import (
+    NORMS,
+    certified_lower_bounds,
+    check_bounded_module,
+    exact_batch_size,
+    require_convex_adversarial,
+)
+from smoothcs.convex._objectives import CostSensitiveRobust, OverallRobust, TrainingBall
+from smoothcs.convex._report import SCORES, report, score_of
+from smoothcs.cost import as_cost_matrix
+from smoothcs.objectives import CostSensitiveCrossEntropy, Objective
+
+__all__ = ["ConvexRelaxationClassifier"]
+
+OBJECTIVES = ("cost-sensitive", "robust", "cost-sensitive-ce")
+
+
+class ConvexRelaxationClassifier(ClassifierMixin, BaseEstimator):
+    """Small ReLU network, trained and certified by convex relaxation ([ZE19]_).
+
+    For an input x of class y and a target j, ``certify`` returns a number J that is at most
+    min (logit_y - logit_j) over all inputs within ``eps`` of x. J > 0 proves that no perturbation
+    of that size makes the network predict j. The bound is the dual of a linear program in which
+    each ReLU is relaxed to a triangle [WK18]_; it always holds, and it is loose on networks that
+    were not trained for it.
+
+    Needs ``pip install smoothcs[convex]``.
+
+    Parameters
+    ----------
+    module : nn.Module class, factory or instance, default=None
+        A ``torch.nn.Sequential`` of Linear, Conv2d, ReLU and Flatten layers that ends in Linear;
+        any other (BatchNorm, residual blocks) is refused in ``fit``. None:
+        :class:`smoothcs.modules.MLP`, sized from the data.
+    cost_matrix : array (m, m), DataFrame, dict, CostMatrix or None, default=None
+        Entry [y, k] is the cost of calling a ``y`` a ``k``. None: all mistakes cost 1.
+    eps : float, default=0.1
+        Radius of the ball, in the units of ``X``, both in training and in certificates.
+    norm : {"linf", "l2"}, default="linf"
+        Norm of the ball.
+    bounds : (float, float) or None, default=None
+        Range of the entries of ``X``, which perturbed inputs do not leave either, as (0, 1) for
+        images; it tightens the bounds. For ``norm="linf"`` only.
+    objective : {"cost-sensitive", "robust", "cost-sensitive-ce"}, default="cost-sensitive"
+        What training minimises, equations of [ZE19]_. "cost-sensitive" (3.2): cross-entropy plus
+        ``alpha_robust`` times a penalty on the costly transformations that J does not exclude.
+        "robust" (2.7): the bound on the worst-case cross-entropy, whatever the costs.
+        "cost-sensitive-ce" (B.1): cost-sensitive cross-entropy, no robustness.
+    alpha_robust : float, default=1.0
+        Weight of the penalty of "cost-sensitive". It sums over sensitive classes and targets: the
+        more of them, the smaller ``alpha_robust`` ([ZE19]_ use 4 for one pair of MNIST, .04 for
+        45 pairs with costs up to 81). See Notes for the search.
+    eps_start : float, default=0.0
+        Radius in the first epoch.
+    warmup_epochs : int or None, default=None
+        Epochs over which the radius of training grows linearly from ``eps_start`` to ``eps``; None:
+        a third of ``max_epochs``.
+    projection : int or None, default=None
+        Dimension of the random projections that stand for exact bounds in training [Wong18]_: less
+        time and memory, for inputs larger than ``projection``. What they give is an estimate, so
+        ``certify`` never uses them.
+    optimizer : {"adam", "adamw", "sgd"} or torch optimizer class, default="adam"
+        The optimiser; its parameters are ``net_params={"optimizer__weight_decay": 1e-4}``.
+    lr : float, default=1e-3
+        Learning rate.
+    max_epochs, batch_size : int, default=20, 50
+        Length of training and examples per step.
+    callbacks : list of skorch callbacks, default=None
+        Schedulers, checkpoints, early stopping: skorch's own.
+    net_params : dict, default=None
+        Further parameters of :class:`skorch.NeuralNet`, for instance ``module__hidden``.
+    certify_batch_size : int or "auto", default="auto"
+        Examples that are bounded at once in ``certify``; "auto" keeps to about 256 MB.
+    device : {"auto", "cpu", "cuda", "cuda:1", "mps"} or torch.device, default="auto"
+        Where training and certification run; without float64, as on "mps", certification runs on
+        the CPU. The fitted module rests on the CPU.
+    random_state : int, RandomState or None, default=None
+        Seeds training; certificates are deterministic.
+    verbose : int, default=0
+        Whether training shows progress.
+
+    Attributes
+    ----------
+    classes_ : ndarray (m,)
+        The labels seen in ``fit``.
+    cost_matrix_ : CostMatrix
+        ``cost_matrix`` aligned to ``classes_``.
+    module_ : nn.Module
+        The trained network, float32, on the CPU, in eval mode.
+    net_ : skorch.NeuralNet
+        The net that trained it. Pickles leave it out.
+    history_ : skorch.history.History
+        One entry an epoch.
+    input_shape_ : tuple of int
+        Shape of one input.
+    n_features_in_ : int
+        Number of columns (channels, for images), when ``X`` is an array.
+    feature_names_in_ : ndarray of str
+        Column names, when ``X`` is a frame.
+
+    See Also
+    --------
+    smoothcs.CostSensitiveSmoothedClassifier : certificates by votes, for networks of any kind.
+
+    Notes
+    -----
+    Predictions and certificates are computed in float64, so that they speak of the same network.
+    Run in float32, its logits differ by about 1e-6 of their size: ask for margins above that.
+
+    ``alpha_robust`` is found as in [ZE19]_ (Appendix A): the lowest cost-sensitive robust error at
+    an accuracy of at least .96, on a coarse grid and then on a finer one::
+
+        search = GridSearchCV(
+            ConvexRelaxationClassifier(small_conv, cost_matrix=CostMatrix.pairwise([(4, 9)])),
+            {"alpha_robust": [0.01, 0.1, 1, 10, 100]},  # then best * 2.0 ** np.arange(-3, 4)
+            scoring=certified_scorer(metrics=["rob_cs", "accuracy"]),
+            refit=best_under("rob_cs", accuracy=0.96),
+            cv=ShuffleSplit(1, test_size=0.2, random_state=0),
+        ).fit(X, y)
+
+    Its tasks are the builders of :class:`CostMatrix`: ``pairwise``, ``seedwise``, ``targetwise``,
+    ``small_large``, ``large_small`` and ``vehicle_animal``.
+
+    References
+    ----------
+    .. [ZE19] Zhang, Evans, "Cost-Sensitive Robustness against Adversarial Examples", ICLR 2019.
+    .. [WK18] Wong, Kolter, "Provable Defenses against Adversarial Examples via the Convex Outer
+       Adversarial Polytope", ICML 2018.
+    .. [Wong18] Wong, Schmidt, Metzen, Kolter, "Scaling Provable Adversarial Defenses", NeurIPS
+       2018.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from smoothcs.convex import ConvexRelaxationClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = ConvexRelaxationClassifier(
+    ...     cost_matrix={(2, 1): 10.0}, eps=0.2, lr=0.01, random_state=0
+    ... ).fit(X, y)
+    >>> bool(clf.score(X, y) > 0.5)  # share of class 2 that cannot be pushed into class 1
+    True
+    >>> clf.certify(X[:5], y[:5]).shape
+    (5, 3)
+    """
+
+    # No noise is added; the net that is shared with the smoothed classifier asks how much.
+    sigma = 0.0
+
+    def __init__(
+        self,
+        module: Any = None,
+        *,
+        cost_matrix: Any = None,
+        eps: float = 0.1,
+        norm: str = "linf",
+        bounds: tuple[float, float] | None = None,
+        objective: str = "cost-sensitive",
+        alpha_robust: float = 1.0,
+        eps_start: float = 0.0,
+        warmup_epochs: int | None = None,
+        projection: int | None = None,
+        optimizer: Any = "adam",
+        lr: float = 1e-3,
+        max_epochs: int = 20,
+        batch_size: int = 50,
+        callbacks: Any = None,
+        net_params: dict[str, Any] | None = None,
+        certify_batch_size: Any = "auto",
+        device: Any = "auto",
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.module = module
+        self.cost_matrix = cost_matrix
+        self.eps = eps
+        self.norm = norm
+        self.bounds = bounds
+        self.objective = objective
+        self.alpha_robust = alpha_robust
+        self.eps_start = eps_start
+        self.warmup_epochs = warmup_epochs
+        self.projection = projection
+        self.optimizer = optimizer
+        self.lr = lr
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.callbacks = callbacks
+        self.net_params = net_params
+        self.certify_batch_size = certify_batch_size
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Train the network.
+
+        Parameters
+        ----------
+        X : array-like (n, d), array or tensor (n, ...), or Dataset
+            Inputs. A torch Dataset yields ``(x, y)``.
+        y : array-like (n,), optional for a Dataset
+            Labels: integers, strings or booleans.
+        sample_weight : array-like (n,), default=None
+            Non-negative weights that multiply every per-example term of the objective.
+
+        Returns
+        -------
+        self : ConvexRelaxationClassifier
+
+        Raises
+        ------
+        ImportError
+            If the extra ``smoothcs[convex]`` is not installed.
+        TypeError
+            If ``module`` has a layer that cannot be bounded; the message names it.
+        ValueError
+            If a parameter or the data is refused. The estimator is then as it was before.
+        """
+        require_convex_adversarial()
+        with unchanged_on_error(self):
+            self._check_parameters()
+            optimizer = resolve_optimizer(self.optimizer)
+            device = resolve_devices(self.device, training=True)[0]
+            X = check_inputs(self, X, reset=True)
+            y = check_labels(X, y, self)
+            weights = check_weights(sample_weight, X)
+            classes = np.unique(y)
+            if len(classes) < 2:
+                raise ValueError(
+                    f"y has one class, {classes.tolist()}; a classifier needs at least 2 classes."
+                )
+            cost_matrix = as_cost_matrix(self.cost_matrix, classes=classes)
+            encoded = encode_labels(y, classes)
+            dataset: Any = (EncodedDataset if is_dataset(X) else ArrayDataset)(X, encoded, weights)
+            objective = self._resolved_objective(encoded, weights)
+            seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+            with seeded(seed, device):  # random projections, too, are drawn from torch's own
+                net = new_net(self, objective, cost_matrix.matrix, optimizer, device, seed)
+                check_bounded_module(net.module_, self.input_shape_)
+                net.module_.to(memory_format=torch.contiguous_format)  # the package takes views
+                check_module_output(net, X, len(classes))
+                if not is_dataset(X):
+                    self._check_bounds(X)
+                net.train_on(dataset)
+            self.classes_, self.cost_matrix_ = classes, cost_matrix
+            self.net_, self.history_ = net, net.history
+            self.module_ = net.module_.cpu().eval()
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the class of the largest logit.
+
+        Parameters
+        ----------
+        X : array-like (n, d), array or tensor (n, ...), or Dataset
+
+        Returns
+        -------
+        labels : ndarray (n,)
+        """
+        check_is_fitted(self)
+        return self.classes_[self._logits(check_inputs(self, X, reset=False)).argmax(axis=1)]
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the softmax of the logits.
+
+        Parameters
+        ----------
+        X : array-like (n, d), array or tensor (n, ...), or Dataset
+
+        Returns
+        -------
+        probabilities : ndarray (n, m)
+        """
+        check_is_fitted(self)
+        logits = torch.as_tensor(self._logits(check_inputs(self, X, reset=False)))
+        return logits.softmax(dim=1).numpy()
+
+    def certify(self, X: Any, y: Any = None, *, eps: float | None = None) -> np.ndarray:
+        """Return the lower bounds J: how far each target stays behind within the ball.
+
+        Parameters
+        ----------
+        X : array-like (n, d), array or tensor (n, ...), or Dataset
+        y : array-like (n,), default=None
+            True labels. None, as in deployment: the predicted class takes their place.
+        eps : float, default=None
+            Radius, in place of the estimator's.
+
+        Returns
+        -------
+        margins : ndarray (n, m), float64
+            J[i, j] <= logit_y - logit_j for every float32 input within ``eps`` of X[i], itself
+            taken in float32, with y the class of row i; J[i, j] > 0 certifies that none of them is
+            called ``classes_[j]``. nan where j = y, which is no target; -inf where no bound was
+            found.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> clf = ConvexRelaxationClassifier(eps=0.1, random_state=0).fit(X, y)
+        >>> clf.certify(X[:1], y[:1]) > 0
+        array([[False,  True,  True]])
+        """
+        check_is_fitted(self)
+        X = check_inputs(self, X, reset=False)
+        if y is None:
+            rows = self._logits(X).argmax(axis=1)
+        else:
+            rows = encode_labels(check_labels(X, y, self), self.classes_)
+        return self._margins(X, rows, eps)
+
+    def score(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        metric: str = "rob_cs",
+        eps: float | None = None,
+    ) -> float:
+        """Return 1 - cost-sensitive robust error, or another certified metric.
+
+        Parameters
+        ----------
+        X : array-like (n, d), array or tensor (n, ...), or Dataset
+        y : array-like (n,)
+            True labels; optional for a Dataset that yields ``(x, y)``.
+        sample_weight : array-like (n,), default=None
+            Weights of the examples in the mean.
+        metric : {"rob_cs", "rob_cost", "certified_accuracy"}, default="rob_cs"
+            "rob_cs": share of sensitive examples with J > 0 for all their sensitive targets, which
+            is 1 - cost-sensitive robust error; "rob_cost": mean cost of what J does not exclude,
+            Eq. 3.1 (smaller is better); "certified_accuracy": share of all with J > 0 for every
+            target.
+        eps : float, default=None
+            Radius, in place of the estimator's.
+
+        Returns
+        -------
+        score : float
+            nan, with a UserWarning, where no example is of a sensitive class.
+        """
+        check_choice("metric", metric, SCORES)
+        check_is_fitted(self)
+        X = check_inputs(self, X, reset=False)
+        y = check_labels(X, y, self)
+        weights = check_weights(sample_weight, X)
+        margins = self._margins(X, encode_labels(y, self.classes_), eps)
+        return score_of(metric, margins, y, self.cost_matrix_, weights)
+
+    def certified_report(
+        self, X: Any, y: Any = None, *, eps: float | None = None
+    ) -> dict[str, Any]:
+        """Return every metric of [ZE19], under the names that the smoothed classifier uses too.
+
+        Parameters
+        ----------
+        X : array-like (n, d), array or tensor (n, ...), or Dataset
+        y : array-like (n,)
+            True labels; optional for a Dataset that yields ``(x, y)``.
+        eps : float, default=None
+            Radius, in place of the estimator's.
+
+        Returns
+        -------
+        report : dict
+            ``classification_error``, ``cost_sensitive_robust_error``, ``rob_cost`` (the robust
+            cost, Eq. 3.1), ``misclassification_cost``, ``robust_error`` (the share of examples not
+            certified against every target); the same as ``accuracy``, ``rob_cs``,
+            ``certified_accuracy``; ``rob_cs_standard``, ``rob_standard_nonsensitive``,
+            ``abstention_rate`` (0); ``precision`` and ``recall``, dicts by label;
+            ``clean_error_matrix`` and ``robust_error_matrix``, arrays (m, m); ``eps``, ``norm``,
+            ``n_inputs``, ``n_sensitive``.
+        """
+        check_is_fitted(self)
+        X = check_inputs(self, X, reset=False)
+        y = check_labels(X, y, self)
+        margins = self._margins(X, encode_labels(y, self.classes_), eps)
+        label = self.classes_[self._logits(X).argmax(axis=1)]
+        return {
+            **report(margins, label, y, self.cost_matrix_),
+            "eps": float(self.eps if eps is None else eps),
+            "norm": self.norm,
+        }
+
+    def _resolved_objective(self, encoded: np.ndarray, weights: np.ndarray | None) -> Objective:
+        if self.objective == "cost-sensitive-ce":
+            return CostSensitiveCrossEntropy()
+        ball = TrainingBall(
+            eps=float(self.eps),
+            norm=self.norm,
+            eps_start=float(self.eps_start),
+            warmup_epochs=(
+                self.max_epochs // 3 if self.warmup_epochs is None else self.warmup_epochs
+            ),
+            bounds=self._box(),
+            projection=self.projection,
+        )
+        if self.objective == "robust":
+            return OverallRobust(ball)
+        counts = np.bincount(encoded, weights=weights)
+        share = np.where(counts > 0, counts / counts.sum(), 1.0)
+        return CostSensitiveRobust(ball, float(self.alpha_robust), share)
+
+    def _check_parameters(self) -> None:
+        eps = check_positive("eps", self.eps)
+        check_real("eps_start", self.eps_start, low=0.0, high=eps)
+        self._check_ball()
+        check_choice("objective", self.objective, OBJECTIVES)
+        check_real("alpha_robust", self.alpha_robust, low=0.0, high_open=True)
+        check_positive("lr", self.lr)
+        for name in ("max_epochs", "batch_size"):
+            check_integer(name, getattr(self, name))
+        if self.projection is not None:
+            check_integer("projection", self.projection)
+        if self.certify_batch_size != "auto":
+            check_integer("certify_batch_size", self.certify_batch_size)
+        if self.warmup_epochs is not None:
+            check_integer("warmup_epochs", self.warmup_epochs, low=0)
+            if self.warmup_epochs >= self.max_epochs:
+                raise ValueError(
+                    f"warmup_epochs must be less than max_epochs={self.max_epochs}, or training "
+                    f"never reaches eps; got {self.warmup_epochs}."
+                )
+
+    def _check_ball(self) -> None:
+        check_choice("norm", self.norm, NORMS)
+        if self.bounds is not None:
+            if self.norm != "linf":
+                raise ValueError(f"bounds must be None for norm={self.norm!r}; got {self.bounds}.")
+            if np.shape(self.bounds) != (2,):
+                raise ValueError(f"bounds must be None or (low, high); got {self.bounds!r}.")
+            low, high = self.bounds
+            check_real("bounds[0]", low)
+            check_real("bounds[1]", high, low=low, low_open=True)
+
+    def _check_bounds(self, x: np.ndarray) -> None:
+        bounds = self._box()
+        if bounds is not None and not ((x >= bounds[0]).all() and (x <= bounds[1]).all()):
+            raise ValueError(
+                f"X must lie within bounds={self.bounds}; it spans [{x.min():g}, {x.max():g}]."
+            )
+
+    def _box(self) -> tuple[float, float] | None:
+        """Return the bounds, widened by what rounding to float32 may move an input at one."""
+        if self.bounds is None:
+            return None
+        low, high = (float(value) for value in self.bounds)
+        return min(low, float(np.float32(low))), max(high, float(np.float32(high)))
+
+    def _float64_module(self) -> tuple[torch.nn.Module, torch.device]:
+        device = resolve_devices(self.device, training=True)[0]
+        if device.type == "mps":
+            device = torch.device("cpu")
+        module = copy.deepcopy(self.module_).to(device, torch.float64).eval()
+        return module.to(memory_format=torch.contiguous_format), device
+
+    def _margins(self, X: Any, rows: np.ndarray, eps: float | None) -> np.ndarray:
+        require_convex_adversarial()
+        self._check_ball()
+        eps = check_positive("eps", self.eps if eps is None else eps)
+        module, device = self._float64_module()
+        size = self.certify_batch_size
+        if size == "auto":
+            size = exact_batch_size(self.module_, self.input_shape_)
+        margins = np.full((len(rows), len(self.classes_)), -np.inf)
+        for batch, x in _batches(X, check_integer("certify_batch_size", size)):
+            self._check_bounds(x)
+            margins[batch] = certified_lower_bounds(
+                module, x, rows[batch], eps=eps, norm=self.norm, bounds=self._box(), device=device
+            )
+        margins[np.arange(len(rows)), rows] = np.nan
+        return margins
+
+    def _logits(self, X: Any) -> np.ndarray:
+        module, device = self._float64_module()
+        with torch.inference_mode():
+            return np.concatenate(
+                [
+                    module(torch.as_tensor(x, dtype=torch.float64, device=device)).cpu().numpy()
+                    for _, x in _batches(X, 1024)
+                ]
+            )
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "module_")
+
+    def __getstate__(self) -> dict[str, Any]:
+        # As for the smoothed classifier: a fitted estimator needs neither optimiser nor device.
+        state = {name: value for name, value in super().__getstate__().items() if name != "net_"}
+        return portable_state(state)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(restored_state(state))
+
+
+def _batches(X: Any, size: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield slices of an array or Dataset with the inputs they hold."""
+    for start in range(0, len(X), size):
+        batch = slice(start, min(start + size, len(X)))
+        if is_dataset(X):
+            yield batch, np.stack([_input_of(X[i]) for i in range(start, batch.stop)])
+        else:
+            yield (
+                batch,
+                np.array(X[batch], order="C"),
+            )  # a copy: torch minds read-only arrays and negative strides
+
+
+def _input_of(item: Any) -> np.ndarray:
+    return np.asarray(item[0] if isinstance(item, (tuple, list)) else item, dtype=np.float32)

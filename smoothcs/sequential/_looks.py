@@ -1,0 +1,193 @@
+"""The fixed schedule of looks at growing votes, shared by all stopping rules."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from smoothcs._validation import check_integer, check_probability, check_real
+from smoothcs.bounds.binomial import check_votes
+from smoothcs.bounds.blockers import BlockerSets, choose_blockers, single_blocker
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+def look_schedule(
+    n_max: int,
+    alpha: float,
+    *,
+    first_look: int = 100,
+    growth: float = 1.5,
+    final_share: float = 0.5,
+) -> tuple[Ints, Floats]:
+    """Return the cumulative votes at which to look and the level to be spent at each look.
+
+    Parameters
+    ----------
+    n_max : int
+        Votes at the last look.
+    alpha : float
+        Failure probability of the whole procedure, in (0, 1).
+    first_look : int, default=100
+        Votes at the first look.
+    growth : float, default=1.5
+        Ratio of successive looks, > 1.
+    final_share : float, default=0.5
+        Share of alpha kept for the last look; the others share the rest equally.
+
+    Returns
+    -------
+    looks : ndarray of int64 of shape (n_looks,)
+    levels : ndarray of float64 of shape (n_looks,)
+        They sum to at most ``alpha``.
+
+    Examples
+    --------
+    >>> looks, levels = look_schedule(1000, alpha=0.001)
+    >>> looks
+    array([ 100,  150,  225,  338,  506, 1000])
+    >>> levels[[0, -1]]
+    array([0.0001, 0.0005])
+    """
+    n_max = check_integer("n_max", n_max)
+    alpha = check_probability("alpha", alpha)
+    first_look = check_integer("first_look", first_look)
+    growth = check_real("growth", growth, low=1.0, low_open=True)
+    final_share = check_probability("final_share", final_share)
+    looks: list[int] = []
+    wanted = float(first_look)
+    # An early look too close to the last one would only cost level.
+    while wanted < 0.75 * n_max:
+        if not looks or round(wanted) > looks[-1]:
+            looks.append(round(wanted))
+        wanted *= growth
+    if not looks:
+        return np.array([n_max]), np.array([alpha])
+    early = alpha * (1.0 - final_share) / len(looks)
+    return np.array([*looks, n_max]), np.array([early] * len(looks) + [alpha * final_share])
+
+
+class Looks:
+    """The part that all rules share: where each input stands on the schedule."""
+
+    def __init__(
+        self, n_inputs: int, looks: Ints, levels: Floats, n_classes: int | None = None
+    ) -> None:
+        self.n_classes = n_classes
+        self.looks = looks
+        self.levels = levels
+        self._next_look = np.zeros(n_inputs, dtype=np.intp)
+        self._finished = np.zeros(n_inputs, dtype=bool)
+
+    def __len__(self) -> int:
+        return len(self._finished)
+
+    @property
+    def finished(self) -> Bools:
+        """Inputs, of shape (n_inputs,), for which no more votes are wanted."""
+        return self._finished.copy()
+
+    @property
+    def n_seen(self) -> Ints:
+        """Votes seen at the last look at each input, of shape (n_inputs,)."""
+        return np.where(self._next_look > 0, self.looks[self._next_look - 1], 0)
+
+    def update(self, index: ArrayLike, votes: ArrayLike) -> None:
+        """Take the cumulative votes of some inputs at one of their next looks.
+
+        Parameters
+        ----------
+        index : array_like of int of shape (n,)
+            The inputs, each at most once.
+        votes : array_like of int of shape (n, n_classes)
+            All votes drawn so far; each row must sum to one of ``looks`` not yet passed.  Looks
+            may be skipped (a resumed run): that gives up level but is never wrong.
+
+        Raises
+        ------
+        ValueError
+            If the votes are not counts or their number is not on the schedule: looking at other
+            times would depend on the data, and the guarantee does not cover that.
+        """
+        inputs = np.asarray(index)
+        counts = check_votes("votes", votes)
+        if inputs.shape != (len(counts),) or len(np.unique(inputs)) != len(inputs):
+            raise ValueError("index must name one distinct input for every row of votes.")
+        # A negative index would name an input a second time.
+        whole = inputs.size == 0 or inputs.dtype.kind in "iu"
+        if not (whole and np.all((inputs >= 0) & (inputs < len(self)))):
+            raise ValueError(f"index must hold integers from 0 to {len(self) - 1}; got {index!r}.")
+        inputs = inputs.astype(np.intp)
+        if self.n_classes is not None and counts.shape[1] != self.n_classes:
+            raise ValueError(
+                f"votes must have {self.n_classes} columns, one a class; got {counts.shape[1]}."
+            )
+        totals = counts.sum(axis=1)
+        look = np.searchsorted(self.looks, totals)
+        on_schedule = (look < len(self.looks)) & (look >= self._next_look[inputs])
+        on_schedule &= self.looks[np.minimum(look, len(self.looks) - 1)] == totals
+        if not on_schedule.all():
+            wrong = int(np.flatnonzero(~on_schedule)[0])
+            allowed = self.looks[self._next_look[inputs[wrong]] :].tolist()
+            raise ValueError(
+                f"votes of input {inputs[wrong]} sum to {totals[wrong]}; "
+                f"the looks still to come are {allowed}."
+            )
+        if self._finished[inputs].any():
+            raise ValueError("votes were given for an input that is finished.")
+        for this_look in np.unique(look):
+            here = look == this_look
+            self._look_at(inputs[here], counts[here], int(this_look))
+        self._next_look[inputs] = look + 1
+        self._finished[inputs] |= self._next_look[inputs] == len(self.looks)
+
+    def schedule(self, i: int, counts: ArrayLike) -> int:
+        """Return how many cumulative votes input ``i`` should have next.
+
+        A total no greater than the present one means that the input is finished.  The counts are
+        taken as a look when their sum is on the schedule.
+        """
+        row = np.asarray(counts)
+        total = int(row.sum())
+        if self._finished[i]:
+            return 0
+        if total > 0:
+            self.update([i], row[None])
+        return 0 if self._finished[i] else int(self.looks[self._next_look[i]])
+
+    def _look_at(self, inputs: NDArray[np.intp], votes: Ints, look: int) -> None:
+        raise NotImplementedError
+
+
+def check_selection(selection_votes: ArrayLike, targets: ArrayLike) -> tuple[Ints, Bools]:
+    selection = check_votes("selection_votes", selection_votes)
+    wanted = np.asarray(targets, dtype=bool)
+    if wanted.shape != selection.shape:
+        raise ValueError(
+            f"targets must have shape {selection.shape} as selection_votes; got {wanted.shape}."
+        )
+    return selection, wanted
+
+
+def blocker_sets(
+    selection: Ints,
+    targets: Bools,
+    mode: str,
+    blockers: bool | int,
+    etas: Floats | None,
+    weights: Floats,
+) -> BlockerSets:
+    if blockers is False:
+        return single_blocker((selection * weights).argmax(axis=1), selection.shape[1], weights)
+    size = 3 if blockers is True else check_integer("blockers", blockers)
+    allowed = ~targets if mode == "group" else None
+    return choose_blockers(selection, targets, allowed, max_size=size, eta=etas, weights=weights)
+
+
+def check_vote_weights(weights: ArrayLike | None, n_classes: int) -> Floats:
+    array = np.ones(n_classes) if weights is None else np.asarray(weights, dtype=np.float64)
+    if array.shape != (n_classes,) or not (np.isfinite(array) & (array > 0)).all():
+        raise ValueError(f"weights must be {n_classes} finite numbers > 0; got {weights!r}.")
+    return array

@@ -1,0 +1,323 @@
+"""Running the engine: in this process, or in joblib workers that share out the inputs."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+import warnings
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import joblib
+import numpy as np
+import torch
+from joblib.externals.loky.process_executor import BrokenProcessPool
+from torch import nn
+
+from smoothcs._torch import keep_freed_memory, resolve_devices
+from smoothcs.votes._digest import classifier_digest
+from smoothcs.votes._forward import Forward
+from smoothcs.votes._resume import Record, ResumeFile, schedule_digest
+from smoothcs.votes._scheduler import Input, Schedule, Scheduler, Source
+from smoothcs.votes._worker import run_workers
+from smoothcs.votes.noise import content_digest
+
+# Rows that measuring the batch size costs, in batches of the default size, and how much larger a
+# run must be for that to be worth while.
+_MEASURING = 31
+_WORTH_MEASURING = 20
+_ATTEMPTS = 5
+
+_best_batch_sizes: weakref.WeakKeyDictionary[nn.Module, dict[Any, int]] = (
+    weakref.WeakKeyDictionary()
+)
+
+_compiled: weakref.WeakKeyDictionary[nn.Module, tuple[Any, dict[Any, Any]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What votes are drawn of; checked, and picklable if classifier and schedule are."""
+
+    classifier: Any
+    schedule: Schedule
+    sigma: float
+    n_classes: int | None
+    purpose: str
+    key: bytes
+    precision: str
+    device: Any
+    batch_size: int | str
+    compile: bool
+
+    @property
+    def on_cuda(self) -> bool:
+        """Whether the noise is drawn on CUDA."""
+        if not isinstance(self.classifier, nn.Module):
+            return False
+        if isinstance(self.device, str) and self.device == "auto":
+            return torch.cuda.is_available()
+        return "cuda" in str(self.device)
+
+    def record(self, name: int, digest: bytes, looks: np.ndarray) -> Record:
+        """Return the resume record of a finished input."""
+        return Record(self.purpose, name, digest, schedule_digest(self.schedule, name), looks)
+
+
+class LocalRun:
+    """Draws votes in this process.
+
+    Parameters
+    ----------
+    settings : Settings
+        What to draw.
+    x : ndarray
+        Any of the inputs, with which the classifier is tried.
+    n_votes : int, default=0
+        About how many votes will be drawn, which decides whether the batch size is measured.
+
+    Attributes
+    ----------
+    n_classes, batch_size : int
+    """
+
+    def __init__(self, settings: Settings, x: np.ndarray, n_votes: int = 0) -> None:
+        self._settings = settings
+        self._devices = resolve_devices(settings.device)
+        self._threads = one_thread_per_worker.threads_outside()
+        is_module = isinstance(settings.classifier, nn.Module)
+        if not is_module:
+            # Nothing is known of a callable's thread safety, so it runs in the calling thread.
+            self._devices = [torch.device("cpu")]
+        elif self._devices == [torch.device("cpu")]:
+            self._devices *= self._threads
+        self._forwards: list[Forward] = []
+        for device in dict.fromkeys(self._devices):
+            forward = Forward(
+                settings.classifier,
+                x.shape,
+                device=device,
+                precision=settings.precision,
+                n_classes=settings.n_classes,
+            )
+            forward.probe(torch.from_numpy(x.copy()).view(1, -1).to(device))
+            self._forwards.append(forward)
+        assert self._forwards[0].n_classes is not None  # known from the probe
+        self.n_classes: int = self._forwards[0].n_classes
+        self.batch_size = self._batch_size(x.size, n_votes)
+
+    def _batch_size(self, size: int, n_votes: int) -> int:
+        settings, first = self._settings, self._forwards[0]
+        if isinstance(settings.batch_size, int):
+            return settings.batch_size
+        start = default_batch_size(size, first.device.type)
+        if not first.is_module:
+            return start
+        cache = _best_batch_sizes.setdefault(settings.classifier, {})
+        place = (first.device, settings.precision, first.input_shape)
+        if place not in cache:
+            if n_votes < _WORTH_MEASURING * _MEASURING * start * len(self._devices):
+                return start
+            with one_thread_per_worker(self._devices, self._threads):
+                cache[place] = first.best_batch_size(start)
+        return cache[place]
+
+    def draw(
+        self,
+        source: Source,
+        on_finished: Callable[[Input], None],
+        on_votes: Callable[[int], None] = lambda votes: None,
+    ) -> None:
+        """Draw all votes; ``on_finished`` receives every input once."""
+        settings = self._settings
+        scheduler = Scheduler(
+            source,
+            settings.schedule,
+            settings.key,
+            settings.purpose,
+            self.n_classes,
+            on_finished,
+            on_votes,
+        )
+        keep_freed_memory()
+        with one_thread_per_worker(self._devices, self._threads):
+            if settings.compile and isinstance(settings.classifier, nn.Module):
+                self._compile()
+            found = {forward.device: forward for forward in self._forwards}
+            workers = [found[device].replicate() for device in self._devices]
+            run_workers(scheduler, workers, self.batch_size, settings.sigma)
+
+    def _compile(self) -> None:
+        settings = self._settings
+        # The weights are part of the code, so the module may have changed since the last call.
+        try:
+            content = classifier_digest(settings.classifier)
+        except TypeError:  # whether it has changed cannot be told
+            content = uuid.uuid4().hex
+        state = (content, settings.precision, self.batch_size)
+        cached_state, compiled = _compiled.get(settings.classifier, (None, {}))
+        if state != cached_state:
+            compiled = {}
+            _compiled[settings.classifier] = state, compiled
+        for forward in self._forwards:
+            place = (forward.device, forward.input_shape, len(self._devices) > 1)
+            compiled[place] = forward.compile(self.batch_size, compiled.get(place))
+
+
+class one_thread_per_worker:
+    """While several workers run in threads, let every operation use one thread.
+
+    Every core then runs batches of its own, which needs no synchronisation within an operation and
+    is faster than one batch on all cores.
+
+    Runs in several threads of the caller may overlap. PyTorch keeps the number for each thread, but
+    a thread that asks for the first time gets what any thread set last, which may be our 1.
+    """
+
+    _lock = threading.Lock()
+    _n_running = 0
+    _outside = 1
+
+    def __init__(self, devices: list[torch.device], threads: int) -> None:
+        self._several = len(devices) > 1
+        self._threads = threads
+
+    @classmethod
+    def threads_outside(cls) -> int:
+        """Return the number of threads that an operation has outside of all runs."""
+        with cls._lock:
+            threads = torch.get_num_threads()  # now it is settled for this thread
+            return cls._outside if cls._n_running > 0 else threads
+
+    def __enter__(self) -> None:
+        if self._several:
+            cls = type(self)
+            with cls._lock:
+                if cls._n_running == 0:
+                    cls._outside = self._threads
+                cls._n_running += 1
+                torch.set_num_threads(1)
+
+    def __exit__(self, *exception: object) -> None:
+        if self._several:
+            cls = type(self)
+            with cls._lock:
+                torch.set_num_threads(self._threads)
+                cls._n_running -= 1
+
+
+def default_batch_size(size: int, device_type: str) -> int:
+    """Return rows for about a megabyte of inputs on a CPU core, 32 times that on a GPU."""
+    floats, most = (2**23, 4096) if device_type == "cuda" else (2**18, 1024)
+    return 1 << (min(max(floats // size, 8), most).bit_length() - 1)
+
+
+Result = tuple[int, bytes, np.ndarray]  # index, content digest, looks
+
+
+def draw_in_shards(
+    settings: Settings,
+    source: Source,
+    n_jobs: int | None,
+    store: ResumeFile | None,
+    accept: Callable[[int, bytes, np.ndarray], None],
+) -> None:
+    """Draw votes in joblib workers; what a worker that dies has not delivered is drawn again.
+
+    ``accept(index, digest, looks)`` receives every input once. With a resume file, workers write
+    to files beside it, so that only inputs under way are lost with a worker.
+    """
+    left = np.arange(len(source))
+    for attempt in range(_ATTEMPTS):
+        done: set[int] = set()
+        try:
+            for result in _shard_results(settings, source.part(left), n_jobs, store):
+                done.add(result[0])
+                accept(*result)
+            return
+        except BrokenProcessPool:
+            if attempt == _ATTEMPTS - 1:
+                raise
+        finally:
+            if store is not None:
+                for record in store.absorb_parts():
+                    if record.purpose == settings.purpose and record.index not in done:
+                        done.add(record.index)
+                        accept(record.index, record.digest, record.looks)
+        left = left[~np.isin(source.names[left], list(done))]
+        warnings.warn(
+            f"a worker process died; {len(left)} inputs are drawn again.", UserWarning, stacklevel=3
+        )
+
+
+def _shard_results(
+    settings: Settings, source: Source, n_jobs: int | None, store: ResumeFile | None
+) -> Any:
+    n_shards = min(len(source), 4 * joblib.effective_n_jobs(n_jobs))
+    shards = joblib.Parallel(n_jobs=n_jobs, return_as="generator")(
+        joblib.delayed(_draw_shard)(
+            settings,
+            source.part(positions).detached(),
+            None if store is None else (store.part_path(), store.header),
+        )
+        for positions in np.array_split(np.arange(len(source)), n_shards)
+    )
+    for shard in shards:
+        yield from shard
+
+
+def _draw_shard(
+    settings: Settings, source: Source, part: tuple[str, dict[str, Any]] | None
+) -> list[Result]:
+    """Draw the votes of one shard on one core of a worker process."""
+    results: list[Result] = []
+    file = None if part is None else ResumeFile(*part)
+
+    def keep(owner: Input) -> None:
+        results.append((owner.name, owner.digest, owner.all_looks()))
+        if file is not None:
+            file.append(settings.record(*results[-1]))
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        run = LocalRun(settings, source.get(0))
+        run.draw(source, keep)
+    finally:
+        torch.set_num_threads(threads)
+        if file is not None:
+            file.close()
+    return results
+
+
+def restore(settings: Settings, source: Source, store: ResumeFile) -> list[Result]:
+    """Return the finished inputs of a resume file, after checking that they are these inputs."""
+    results: dict[int, Result] = {}
+    for record in store.records:
+        if record.purpose != settings.purpose:
+            continue
+        where = f"resume_from={str(store.path)!r} holds {record.purpose} votes"
+        if record.index >= len(source):
+            raise ValueError(f"{where} of other data: X[{record.index}] is another input.")
+        if record.schedule != schedule_digest(settings.schedule, record.index):
+            raise ValueError(
+                f"{where} drawn with another n or schedule, or for another claim: "
+                f"{record.looks[-1:].sum()} votes of input {record.index}, and "
+                f"{settings.schedule!r} is wanted."
+            )
+        if record.digest != content_digest(source.get(record.index)):
+            raise ValueError(f"{where} of other data: X[{record.index}] is another input.")
+        known = results.get(record.index)
+        if known is not None and not np.array_equal(known[2], record.looks):
+            raise ValueError(f"{where} of input {record.index} twice, and they differ.")
+        results[record.index] = (record.index, record.digest, record.looks)
+    return list(results.values())
+
+
+def settings_for_probe(settings: Settings) -> Settings:
+    """Return settings with which any machine can find the number of classes."""
+    return replace(settings, device="cpu", precision="float32", batch_size=1)

@@ -1,0 +1,260 @@
+"""Which draws come next: inputs in flight, leases of draws, and when an input is finished."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from smoothcs.votes.noise import NoiseStream, block_draws, content_digest
+
+Schedule = Callable[[int, np.ndarray], int]
+
+
+class Source:
+    """Inputs by position, as checked float32 arrays; a data set is read one input at a time.
+
+    Parameters
+    ----------
+    X : array, tensor or data set
+        The inputs.
+    rows : ndarray of int, optional
+        Rows of X that are the inputs; default: all.
+    names : ndarray of int, optional
+        The index under which each is known to the caller; default: its row.
+    """
+
+    def __init__(
+        self, X: Any, rows: np.ndarray | None = None, names: np.ndarray | None = None
+    ) -> None:
+        if hasattr(X, "iloc"):  # a frame, whose items are columns
+            X = np.asarray(X)
+        if hasattr(X, "ndim") and X.ndim < 2:
+            raise ValueError(
+                "X must hold one input per row, shape (n_inputs, ...) with at least 2 dimensions; "
+                f"got shape {tuple(X.shape)}."
+            )
+        if not (hasattr(X, "__len__") and hasattr(X, "__getitem__")):
+            raise TypeError(
+                "X must be an array, a tensor or a data set with __len__ and __getitem__; got "
+                f"{type(X).__name__}."
+            )
+        self._X = X
+        self._is_data_set = not hasattr(X, "ndim")
+        self._rows = np.arange(len(X)) if rows is None else rows
+        self.names = self._rows if names is None else names
+        self.shape: tuple[int, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def part(self, positions: np.ndarray) -> Source:
+        """Return the inputs at some positions, under the same names."""
+        return Source(self._X, self._rows[positions], self.names[positions])
+
+    def detached(self) -> Source:
+        """Return the same inputs without the other rows of X, to be sent to another process."""
+        if self._is_data_set:
+            return self
+        return Source(self._X[self._rows], names=self.names)
+
+    def get(self, position: int) -> np.ndarray:
+        """Return one input, float32, of the shape of all inputs and finite."""
+        # As a DataLoader would ask: many data sets refuse NumPy's integers.
+        x = self._X[int(self._rows[position])]
+        name = f"X[{self.names[position]}]"
+        if self._is_data_set and isinstance(x, tuple | list):
+            x = x[0]
+        if isinstance(x, torch.Tensor):
+            x = x.detach().to(device="cpu", dtype=torch.float32).numpy()
+        try:
+            with np.errstate(over="ignore"):  # becomes inf and is refused below
+                x = np.ascontiguousarray(x, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name} cannot be converted to a float32 array: {error}") from None
+        if x.ndim == 0 or x.size == 0:
+            raise ValueError(f"{name} must hold at least one number; got shape {x.shape}.")
+        if self.shape is None:
+            self.shape = x.shape
+        if x.shape != self.shape:
+            raise ValueError(
+                f"all inputs must have one shape; got {name} of shape {x.shape} after {self.shape}."
+            )
+        if not np.isfinite(x).all():
+            raise ValueError(
+                f"{name} must be finite in float32; it contains nan, infinite or too large values."
+            )
+        return x
+
+
+@dataclass(eq=False)
+class Input:
+    """An input in flight, or finished."""
+
+    position: int
+    name: int  # the index under which the caller knows it
+    x: torch.Tensor  # flat, on the CPU
+    digest: bytes
+    stream: NoiseStream
+    counts: np.ndarray  # (n_classes + 1,), of the draws counted so far; the last: invalid outputs
+    target: int = 0
+    issued: int = 0
+    counted: int = 0
+    looks: list[np.ndarray] = field(default_factory=list)  # the counts at every target reached
+
+    def all_looks(self) -> np.ndarray:
+        """Return the looks as an array, (number of looks, n_classes)."""
+        return np.array(self.looks, dtype=np.int64).reshape(-1, len(self.counts) - 1)
+
+
+@dataclass(eq=False)
+class Lease:
+    """A range of draws of one input, in the hands of one worker."""
+
+    owner: Input
+    first: int
+    stop: int
+    x: torch.Tensor  # the input, where noise is drawn
+    counts: torch.Tensor  # (n_classes + 1,), likewise
+    taken: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.taken = self.first
+
+
+class Scheduler:
+    """Hands out leases and collects counts; shared by all workers of a process.
+
+    Parameters
+    ----------
+    source : Source
+        The inputs.
+    schedule : callable
+        ``schedule(name, counts) -> int``: the next cumulative number of votes wanted for an input;
+        not above the current one: the input is finished. Never called by two threads at once.
+    key : bytes
+        The key of the noise.
+    purpose : str
+        What the votes are for.
+    n_classes : int
+        Number of classes.
+    on_finished : callable
+        ``on_finished(input)``; never called by two threads at once.
+    on_votes : callable
+        ``on_votes(k)``: k more votes were counted; likewise.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        schedule: Schedule,
+        key: bytes,
+        purpose: str,
+        n_classes: int,
+        on_finished: Callable[[Input], None],
+        on_votes: Callable[[int], None],
+    ) -> None:
+        self._source = source
+        self._schedule = schedule
+        self._key = key
+        self._purpose = purpose
+        self._n_classes = n_classes
+        self._on_finished = on_finished
+        self._on_votes = on_votes
+        self._waiting = iter(range(len(source)))
+        self._ready: deque[Input] = deque()
+        self._in_flight = 0
+        self._changed = threading.Condition(threading.RLock())
+        self._asking = threading.Lock()
+        self.stopped = False
+
+    def stop(self) -> None:
+        """Hand out no more leases."""
+        with self._changed:
+            self.stopped = True
+            self._changed.notify_all()
+
+    def lease(self, length: int, device: torch.device, *, wait: bool) -> Lease | None:
+        """Return about ``length`` draws of one input, or None: nothing to do.
+
+        With ``wait``, None means that all inputs are finished or the run was stopped; without, that
+        no draw is to be had just now.
+        """
+        with self._changed:
+            while not self.stopped:
+                while not self._ready and self._admit():
+                    pass
+                if self._ready:
+                    return self._cut(self._ready[0], length, device)
+                if self._in_flight == 0 or not wait:
+                    return None
+                self._changed.wait()
+            return None
+
+    def _cut(self, owner: Input, length: int, device: torch.device) -> Lease:
+        # Leases end where blocks end, so that two workers seldom draw the same block.
+        block = block_draws(owner.stream.size, device.type)
+        first = owner.issued
+        stop = min(owner.target, -(-(first + length) // block) * block)
+        owner.issued = stop
+        if stop == owner.target:
+            self._ready.popleft()
+        counts = torch.zeros(self._n_classes + 1, dtype=torch.int64, device=device)
+        return Lease(owner, first, stop, owner.x.to(device), counts)
+
+    def _admit(self) -> bool:
+        position = next(self._waiting, None)
+        if position is None:
+            return False
+        x = self._source.get(position)
+        digest = content_digest(x)
+        owner = Input(
+            position=position,
+            name=int(self._source.names[position]),
+            x=torch.from_numpy(x.copy()).view(-1),
+            digest=digest,
+            stream=NoiseStream(self._key, digest, self._purpose, x.shape),
+            counts=np.zeros(self._n_classes + 1, dtype=np.int64),
+        )
+        self._in_flight += 1
+        self._advance(owner)
+        return True
+
+    def report(self, owner: Input, draws: int, counts: np.ndarray) -> None:
+        """Add the counts of a finished lease."""
+        with self._changed:
+            owner.counts += counts
+            owner.counted += draws
+            if counts[-1] > 0:
+                raise ValueError(
+                    "the classifier returned logits that are nan or infinite, or labels outside "
+                    f"0..{self._n_classes - 1}, for {int(counts[-1])} of {draws} noisy copies of "
+                    f"input {owner.name}."
+                )
+            self._on_votes(draws)
+            reached = owner.counted == owner.target
+        if reached:
+            # Outside the lock of the other workers: asking may take a statistical test.
+            self._advance(owner)
+
+    def _advance(self, owner: Input) -> None:
+        with self._asking:
+            counts = owner.counts[:-1].copy()
+            if owner.counted > 0:
+                owner.looks.append(counts)
+            target = int(self._schedule(owner.name, counts.copy()))
+            finished = target <= owner.target
+            if finished:
+                self._on_finished(owner)
+        with self._changed:
+            if finished:
+                self._in_flight -= 1
+            else:
+                owner.target = target
+                self._ready.append(owner)
+            self._changed.notify_all()

@@ -1,0 +1,224 @@
+"""Keyed Gaussian noise: which noise an input gets depends on the input, not on how it is batched.
+
+The draws of an input are cut into *blocks*. The generator of a block is seeded from a keyed hash
+of (secret key, content of the input, purpose, block index) and of nothing else. Hence the same
+input gets the same draws in any batch size, position, shard, process or resumed run; the draws for
+``n = 1000`` are the first 1000 of those for ``n = 2000``; and selection, estimation and prediction
+never share noise. Two *identical* inputs share their draws: each of their certificates has the
+stated failure probability, but they fail together.
+
+The certificates assume that whoever chose the input did not know the noise. A public key (an
+integer ``random_state``) lets anybody who knows it before choosing the input look for inputs whose
+draws happen to flatter a class. Integers are for reproducible experiments; ``None`` draws a fresh
+secret key and is the right choice in deployment.
+
+Streams are a function of the device kind: on CUDA the noise is drawn on the device (Philox), for
+all other devices on the CPU (Mersenne twister). They are the same for any number of threads,
+processes or devices, but are not promised to be the same for two versions of PyTorch, two models
+of GPU, or (in the last bit) two generations of CPU.
+The uniforms below PyTorch's float32 normals have 24 bits, so no coordinate exceeds 5.77 standard
+deviations (under the exact law one in 10^8 does), as in all published randomized smoothing on
+PyTorch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from functools import lru_cache
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import torch
+
+from smoothcs._validation import check_choice, check_integer
+
+PURPOSES = ("selection", "estimation", "prediction")
+KEY_BYTES = 32
+
+# A block is large enough that seeding it costs a few percent of drawing it, and small enough that
+# it stays in the cache of one core and that 100 draws do not waste much of it. Launching a kernel
+# is dear, so blocks on a GPU are larger. (floats, draws) at most:
+_BLOCK_LIMITS = {"cpu": (2**17, 128), "cuda": (2**19, 1024)}
+
+# Where PyTorch keeps the 624 words of the Mersenne twister in a CPU generator's state.
+_MT_OFFSET, _MT_WORDS = 24, 624
+
+
+def make_key(
+    random_state: int | bytes | np.random.RandomState | np.random.Generator | None,
+) -> bytes:
+    """Return the 32-byte key of all noise streams.
+
+    Parameters
+    ----------
+    random_state : None, int, bytes, RandomState or Generator
+        ``None``: a fresh key from the operating system, unknown to everybody. An integer: always
+        the same key. ``bytes`` of length 32: the key itself. A NumPy generator: a key drawn from
+        it, which advances it.
+
+    Returns
+    -------
+    bytes
+        The key, 32 bytes.
+
+    Raises
+    ------
+    TypeError
+        If ``random_state`` is of another type.
+    ValueError
+        If ``bytes`` of another length are given.
+
+    Examples
+    --------
+    >>> from smoothcs.votes.noise import make_key
+    >>> make_key(0) == make_key(0), make_key(0) == make_key(1), make_key(None) == make_key(None)
+    (True, False, False)
+    """
+    if random_state is None:
+        return secrets.token_bytes(KEY_BYTES)
+    if isinstance(random_state, bytes):
+        if len(random_state) != KEY_BYTES:
+            raise ValueError(
+                f"random_state given as bytes must be a key of {KEY_BYTES} bytes; "
+                f"got {len(random_state)} bytes."
+            )
+        return random_state
+    if isinstance(random_state, np.random.RandomState | np.random.Generator):
+        return random_state.bytes(KEY_BYTES)
+    if isinstance(random_state, Integral) and not isinstance(random_state, bool):
+        text = b"smoothcs key from integer " + str(int(random_state)).encode()
+        return hashlib.blake2b(text, digest_size=KEY_BYTES).digest()
+    raise TypeError(
+        "random_state must be None, an integer, 32 bytes, a numpy RandomState or a numpy "
+        f"Generator; got {random_state!r} of type {type(random_state).__name__}."
+    )
+
+
+def content_digest(x: np.ndarray) -> bytes:
+    """Return a 32-byte digest of one input: its shape and its values as float32."""
+    x = np.ascontiguousarray(x, dtype="<f4")
+    hasher = hashlib.blake2b(repr(x.shape).encode(), digest_size=32)
+    hasher.update(x.data)
+    return hasher.digest()
+
+
+def block_draws(size: int, device_type: str = "cpu") -> int:
+    """Return how many draws make a block, for inputs of ``size`` numbers: a power of two.
+
+    It depends on nothing but the size of an input and the kind of device, so that the draws of an
+    input do not depend on the batch size.
+    """
+    size = check_integer("size", size)
+    max_floats, max_draws = _BLOCK_LIMITS["cuda" if device_type == "cuda" else "cpu"]
+    draws = min(max(max_floats // size, 1), max_draws)
+    return 1 << (draws.bit_length() - 1)
+
+
+class NoiseStream:
+    """The standard normal draws of one input for one purpose, block by block.
+
+    Parameters
+    ----------
+    key : bytes
+        The key, see :func:`make_key`.
+    digest : bytes
+        The content of the input, see :func:`content_digest`.
+    purpose : {"selection", "estimation", "prediction"}
+        What the votes are for.
+    shape : tuple of int
+        Shape of the input.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from smoothcs.votes.noise import NoiseStream, content_digest, make_key
+    >>> x = np.zeros((3, 8, 8), dtype=np.float32)
+    >>> stream = NoiseStream(make_key(0), content_digest(x), "estimation", x.shape)
+    >>> block = stream.block(0, sigma=0.5)
+    >>> block.shape, block.dtype
+    (torch.Size([128, 192]), torch.float32)
+    """
+
+    def __init__(self, key: bytes, digest: bytes, purpose: str, shape: tuple[int, ...]) -> None:
+        check_choice("purpose", purpose, PURPOSES)
+        self.size = int(np.prod(shape, dtype=np.int64))
+        self._key = hashlib.blake2b(
+            digest, key=key, digest_size=KEY_BYTES, person=purpose.encode()
+        ).digest()
+
+    def _seed_bytes(self, index: int, length: int) -> bytes:
+        # The inner hash is keyed; SHAKE only stretches its output to the length of a state.
+        seed = hashlib.blake2b(index.to_bytes(8, "little"), key=self._key).digest()
+        return hashlib.shake_128(seed).digest(length)
+
+    def block(
+        self,
+        index: int,
+        sigma: float,
+        *,
+        generator: torch.Generator | None = None,
+        out: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Draw block ``index``: noise of standard deviation ``sigma``.
+
+        Parameters
+        ----------
+        index : int
+            Index of the block, from 0.
+        sigma : float
+            Standard deviation, in units of the input.
+        generator : torch.Generator, optional
+            A generator to be reseeded and used (its device is the noise's); default: a new one
+            on the CPU.
+        out : torch.Tensor, optional
+            Filled and returned; float32 of shape (block_draws, size) on the generator's device.
+
+        Returns
+        -------
+        torch.Tensor
+            float32 of shape (block_draws(size), size).
+        """
+        if generator is None:
+            generator = torch.Generator()
+        device = generator.device
+        if device.type == "cpu":
+            generator.set_state(_twister_state(self._seed_bytes(index, 4 * _MT_WORDS)))
+        else:
+            generator.manual_seed(int.from_bytes(self._seed_bytes(index, 8), "little") >> 1)
+        if out is None:
+            draws = block_draws(self.size, device.type)
+            out = torch.empty((draws, self.size), dtype=torch.float32, device=device)
+        return out.normal_(0.0, sigma, generator=generator)
+
+
+def _twister_state(seed: bytes) -> torch.Tensor:
+    """Return a CPU generator's state whose 624 words are ``seed``.
+
+    ``torch.Generator.manual_seed`` keeps 32 bits of a seed on the CPU, so that among the millions
+    of blocks of a large run many would be equal. The whole state is seeded instead.
+    """
+    state = _state_template().copy()
+    words = state[_MT_OFFSET : _MT_OFFSET + 8 * _MT_WORDS].view("<u8")
+    words[:] = np.frombuffer(seed, dtype="<u4")
+    return torch.from_numpy(state)
+
+
+@lru_cache(maxsize=1)
+def _state_template() -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return a CPU generator's state, after checking that its layout is the known one."""
+    state = torch.Generator().manual_seed(5489).get_state().numpy()
+    expected = np.empty(_MT_WORDS, dtype=np.uint64)
+    word = 5489
+    for i in range(_MT_WORDS):
+        if i > 0:
+            word = (1812433253 * (word ^ (word >> 30)) + i) & 0xFFFFFFFF
+        expected[i] = word
+    found = state[_MT_OFFSET : _MT_OFFSET + 8 * _MT_WORDS]
+    if found.nbytes != expected.nbytes or not np.array_equal(found.view("<u8"), expected):
+        raise RuntimeError(
+            f"PyTorch {torch.__version__} stores the state of its CPU generator in a way that "
+            "smoothcs does not know; use a release of PyTorch from 2.2 to 2.13."
+        )
+    return state
