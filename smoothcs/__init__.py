@@ -2,11 +2,12 @@
 
 from smoothcs._classifier import CostSensitiveSmoothedClassifier
 from smoothcs._estimator._certify import CertificationInterrupted
+from smoothcs._estimator._unwrap import certified_report, certify, certify_at
 from smoothcs._version import __version__
-from smoothcs.certification._at_eps import CertifiedDecisions
-from smoothcs.certification._certify import Certificates, certify_votes
-from smoothcs.convex._classifier import ConvexRelaxationClassifier
+from smoothcs.certification import Certificates, CertifiedAt, certify_votes
+from smoothcs.convex import ConvexRelaxationClassifier
 from smoothcs.cost import CostMatrix
+from smoothcs.decision import WeightedVotes
 from smoothcs.scoring import (
     best_under,
     certified_accuracy_scorer,
@@ -14,21 +15,25 @@ from smoothcs.scoring import (
     neg_rob_cost_scorer,
     rob_cs_scorer,
 )
-from smoothcs.tuning._classifier import TunedDecisionClassifier
-from smoothcs.votes._sample import sample_votes
+from smoothcs.tuning import TunedDecisionClassifier
+from smoothcs.votes import sample_votes
 
 __all__ = [
     "Certificates",
     "CertificationInterrupted",
-    "CertifiedDecisions",
+    "CertifiedAt",
     "ConvexRelaxationClassifier",
     "CostMatrix",
     "CostSensitiveSmoothedClassifier",
     "TunedDecisionClassifier",
+    "WeightedVotes",
     "__version__",
     "best_under",
     "certified_accuracy_scorer",
+    "certified_report",
     "certified_scorer",
+    "certify",
+    "certify_at",
     "certify_votes",
     "neg_rob_cost_scorer",
     "rob_cs_scorer",

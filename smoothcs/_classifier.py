@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from copy import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
+from typing_extensions import Self
 
 from smoothcs._estimator._certify import (
-    Request,
+    certify_at_eps,
     certify_radii,
     certify_to_tolerance,
     check_can_certify,
-    decide,
-    is_sequential,
+    rounding_errors,
 )
 from smoothcs._estimator._html import UnitsInHTML
 from smoothcs._estimator._inputs import (
@@ -47,23 +50,21 @@ from smoothcs._net import (
 )
 from smoothcs._torch import resolve_devices, seeded
 from smoothcs._validation import (
-    check_blockers,
     check_choice,
     check_integer,
     check_n_jobs,
     check_positive,
     check_probability,
 )
-from smoothcs.certification._certify import BOUNDS
-from smoothcs.certification._decision import resolve_decision
-from smoothcs.certification._report import SCORES, report
+from smoothcs.certification import Certificates, CertifiedAt, certify_votes
+from smoothcs.certification._metrics import SCORES
 from smoothcs.cost import CostMatrix, as_cost_matrix
-from smoothcs.decision._votes import ExpectedCost, WeightedVote
+from smoothcs.decision import BOUNDS, WeightedVotes, as_decision
 from smoothcs.objectives import resolve_objective
-from smoothcs.sequential._prediction import PredictionRule
-from smoothcs.sequential._together import KINDS, RuleSchedule, winner
+from smoothcs.sequential import KINDS, PredictionRule
 from smoothcs.sequential.planning import plan_votes
-from smoothcs.votes._sample import PRECISIONS, draw_votes, sample_votes
+from smoothcs.votes import PRECISIONS, sample_votes
+from smoothcs.votes._source import SameInputs
 from smoothcs.votes.noise import make_key
 
 RADII = ("group", "pair", "standard")
@@ -79,8 +80,8 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
     the *sensitive targets* of its class: that distance is the certified radius [1]_.
 
     Each radius is a lower confidence bound: it is false with probability at most ``alpha``, over
-    the noise that was drawn for that input. It speaks of l2 perturbations in the units of the ``X``
-    given to this estimator, and of the classifier as it was run (same ``sigma``, ``precision``).
+    the noise that was drawn for that input. It applies to l2 perturbations in the units of the ``X``
+    given to this estimator, and to the classifier as it was run (same ``sigma``, ``precision``).
 
     Parameters
     ----------
@@ -97,7 +98,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
     sigma : float, default=0.25
         Standard deviation of the noise, in the units of ``X``.
     eps : float or None, default=None
-        The radius at which ``score`` speaks, in the units of ``X``; None: ``sigma``.
+        The radius at which ``score`` is taken, in the units of ``X``; None: ``sigma``.
     alpha : float, default=0.001
         Failure probability of each certificate and of each prediction that is not an abstention.
     n_selection, n_estimation, n_prediction : int, default=100, 10_000, 1_000
@@ -106,14 +107,12 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
     bound : {"exact", "closed-form", "paper"}, default="exact"
         How votes become certificates; see :func:`smoothcs.certify_votes`. With
         "exact", ``score`` and ``certified_report`` draw only the votes that they need.
-    decision : "plurality", "min-cost", array, dict or CostMatrix, default="plurality"
-        What the smoothed classifier makes of the votes; predictions, certificates and scores all
-        follow it, also when it is set after ``fit``. "plurality": the class with most votes. An
-        array (m,) of weights > 0, or a dict from labels to weights (1 for labels left out): the
-        largest weighted vote, ``argmax_k w_k h_k``. "min-cost": the least expected cost by
-        ``cost_matrix``, ``argmin_j sum_k h_k C[k, j]``; a CostMatrix or array (m, m): by those
-        costs. See :mod:`smoothcs.decision`; :class:`smoothcs.TunedDecisionClassifier` finds
-        weights.
+    decision : None, "argmax" or WeightedVotes, default=None
+        How votes become a label; predictions, certificates and scores all follow it, also when it
+        is set after ``fit``. None and "argmax": the class with the most votes.
+        ``WeightedVotes({"malignant": 3})``: the largest weighted vote, ``argmax_k w_k h_k``, with
+        weights by label (1 for labels left out) or in the order of the classes.
+        :class:`smoothcs.TunedDecisionClassifier` finds weights.
     abstain_label : label, "auto" or None, default="auto"
         What ``predict`` returns where the vote is too close to call. "auto": -1 for numbers,
         "abstain" for strings. None: never abstain.
@@ -212,7 +211,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
         n_estimation: int = 10_000,
         n_prediction: int = 1_000,
         bound: str = "exact",
-        decision: Any = "plurality",
+        decision: Any = None,
         abstain_label: Any = "auto",
         optimizer: Any = "adam",
         lr: float = 1e-3,
@@ -258,7 +257,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
 
     # ------------------------------------------------------------------ training
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Train the base classifier under Gaussian noise.
 
         Parameters
@@ -295,7 +294,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
                 )
             abstain_label = resolve_abstain_label(self.abstain_label, classes)
             cost_matrix = as_cost_matrix(self.cost_matrix, classes=classes)
-            self._check_decision(cost_matrix)
+            check_can_certify(self.n_estimation, self.alpha, self.bound, self._decision(classes))
             encoded = encode_labels(y, classes)
             generator = check_random_state(self.random_state)
             seed = int(generator.randint(np.iinfo(np.int32).max))
@@ -377,7 +376,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
             )
         clf.abstain_label_ = resolve_abstain_label(clf.abstain_label, clf.classes_)
         clf.cost_matrix_ = as_cost_matrix(cost_matrix, classes=clf.classes_)
-        clf._check_decision(clf.cost_matrix_)
+        check_can_certify(clf.n_estimation, clf.alpha, clf.bound, clf._decision())
         clf.input_shape_ = None
         seed = check_random_state(clf.random_state).randint(np.iinfo(np.int32).max)
         clf.vote_key_ = make_key(None if clf.random_state is None else int(seed))
@@ -385,7 +384,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
 
     # ------------------------------------------------------------------ prediction
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> NDArray[np.generic]:
         """Predict the class that wins the vote, or abstain.
 
         The smoothed classifier's class is returned where the two-sided binomial test between the
@@ -395,8 +394,8 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
         and most are decided by far fewer. With ``abstain_label=None`` the winner of
         ``n_prediction`` votes is returned, without a guarantee.
 
-        With another ``decision`` than the plurality vote, the test of that rule takes its place
-        (``smoothcs.decision.WeightedVote.abstains``), with the same ``alpha``.
+        With weighted votes, their own test takes its place
+        (:meth:`smoothcs.decision.WeightedVotes.abstains`), with the same ``alpha``.
 
         Parameters
         ----------
@@ -414,13 +413,13 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
         check_is_fitted(self)
         if self.abstain_label_ is None:
             votes = self._votes(X, self._n("n_prediction"), "prediction")
-            return self.classes_[winner(self._decision(), votes)]
+            return self.classes_[self._decision().winner(votes)]
         decided = self._decided_label(X)
         abstained = decided < 0
         labels = self.classes_[np.where(abstained, 0, decided)]
         return with_abstentions(labels, abstained, self.abstain_label_)
 
-    def abstains(self, X: Any) -> np.ndarray:
+    def abstains(self, X: Any) -> NDArray[np.bool_]:
         """Tell where the vote is too close to call at ``alpha``.
 
         Parameters
@@ -434,19 +433,18 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
         """
         return self._decided_label(X) < 0
 
-    def _decided_label(self, X: Any) -> np.ndarray:
+    def _decided_label(self, X: Any) -> NDArray[np.intp]:
         """Return the class index of each input, -1 where it cannot be decided."""
         check_is_fitted(self)
         n_max = self._n("n_prediction")
         X = check_inputs(self, X, reset=False)
-        rule = PredictionRule(len(X), alpha=self.alpha, n_max=n_max, decision=self._decision())
-        schedule = RuleSchedule(rule, f"prediction, alpha={self.alpha}, n_max={n_max}")
-        draw_votes(
-            self.module_, X, schedule, self.sigma, purpose="prediction", **self._vote_params()
+        rule = PredictionRule(
+            len(X), alpha=self.alpha, n_max=n_max, weights=self._decision().weights
         )
+        self._draw(X)(rule, purpose="prediction")
         return rule.label
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return each class's share of the ``n_prediction`` votes.
 
         Parameters
@@ -456,8 +454,8 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
         Returns
         -------
         shares : ndarray (n, m)
-            Of the votes as they were cast: with another ``decision`` than the plurality vote, the
-            largest share need not be that of the class that :meth:`predict` returns.
+            Of the votes as they were cast: with weighted votes, the largest share need not be that
+            of the class that :meth:`predict` returns.
         """
         votes = self._votes(X, self._n("n_prediction"), "prediction")
         return votes / votes.sum(axis=1, keepdims=True)
@@ -469,63 +467,47 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
         X: Any,
         y: Any = None,
         *,
-        mode: str = "radius",
-        eps: Any = None,
-        kinds: Collection[str] = ("group",),
         cost_matrix: Any = None,
-        n_selection: int | None = None,
-        n_estimation: int | None = None,
-        n_max: int | None = None,
-        radius_tol: float | None = None,
-        alpha: float | None = None,
-        bound: str | None = None,
         simultaneous: bool = True,
         blockers: bool | int = True,
         also_correct: bool = False,
         harmless_errors: str = "count",
+        radius_tol: float | None = None,
         resume_from: str | os.PathLike[str] | None = None,
-    ) -> Any:
+    ) -> Certificates:
         """Certify each input: how far it must move before a costly mistake is possible.
+
+        An input has ``n_estimation`` votes, a number that must be fixed beforehand. Asking again
+        with more votes until an input is certified gives false certificates far more often than
+        ``alpha`` says (17 % at alpha = 5 % in a simulation): use ``radius_tol`` or
+        :meth:`certify_at`, which pay for every look at the votes.
 
         Parameters
         ----------
         X : array-like (n, d), array or tensor (n, ...), or Dataset
+            Inputs. The items of a Dataset must be the same each time they are read.
         y : array-like (n,), default=None
             True labels, whose rows of the cost matrix apply. None, as in deployment: the row of
             the predicted class applies.
-        mode : {"radius", "decide"}, default="radius"
-            "radius": how far each input is certified. "decide": whether it is certified at ``eps``,
-            for which most inputs need a small part of the votes.
-        eps : float or array-like, default=None
-            Of "decide": the radii; None: the estimator's.
-        kinds : collection of {"group", "pair", "standard", "label"}, default=("group",)
-            Of "decide": which claims to decide: no sensitive target is predicted, this target is
-            not, the label does not change, the label is that of the smoothed classifier.
         cost_matrix : see the class, default=None
             Costs to use in place of ``cost_matrix_``.
-        n_selection, n_estimation, alpha, bound : default=None
-            Values to use in place of the estimator's.
-        n_max : int, default=None
-            Most estimation votes an input may use in "decide" and with ``radius_tol``; None:
-            ``n_estimation``. It may be larger, since few inputs use them all.
-        radius_tol : float, default=None
-            Of "radius": stop where ``n_max`` votes would enlarge the radius by less than this; then
-            ``n_estimation`` is not used.
         simultaneous : bool, default=True
             Whether the pair radii of one input hold together or each by itself.
         blockers : bool or int, default=True
-            Of the exact bound: how many harmless classes together may block a target; True is 3.
+            With the exact bound, how many harmless classes together may block a target; True is 3.
         also_correct : bool, default=False
             Whether claims about costly mistakes are to include that ``y`` is predicted.
         harmless_errors : {"count", "zero"}, default="count"
             Whether a wrong prediction that costs nothing keeps its radii.
+        radius_tol : float, default=None
+            If given, votes are drawn only while ``n_estimation`` of them would enlarge the radius
+            by more than this; needs ``bound="exact"``.
         resume_from : path, default=None
-            File to which finished inputs are appended, and from which a killed run continues; see
-            :mod:`smoothcs.votes._resume`.
+            File to which finished inputs are appended, and from which a killed run continues.
 
         Returns
         -------
-        certificates : Certificates, or CertifiedDecisions for "decide"
+        certificates : Certificates
 
         Raises
         ------
@@ -534,6 +516,11 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
         CertificationInterrupted
             On Ctrl-C: a KeyboardInterrupt whose ``certificates`` are those of the finished inputs;
             the others are not certified.
+
+        Notes
+        -----
+        Inputs are rounded to float32 before they are voted on. What that may change is taken off
+        every radius; where it exceeds sigma / 10, the input is refused.
 
         Examples
         --------
@@ -546,46 +533,123 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
         >>> certificates.radius_pair.shape
         (5, 3)
         """
-        check_is_fitted(self)
-        check_choice("mode", mode, ("radius", "decide"))
-        costs = self.cost_matrix_
-        if cost_matrix is not None:
-            costs = as_cost_matrix(cost_matrix, classes=self.classes_)
-        X = check_inputs(self, X, reset=False)
-        if y is not None:
-            y = check_labels(X, y, self)
-            encode_labels(y, self.classes_)
-        elif also_correct or harmless_errors == "zero":
-            raise ValueError(
-                "also_correct=True and harmless_errors='zero' compare with the truth: pass y."
-            )
-        request = Request(
-            # The rule predicts by the costs of fit, whatever costs the certificates speak of.
-            decision=self._decision(),
+        X, y, costs, errors = self._certifiable(X, y, cost_matrix, also_correct, harmless_errors)
+        decision = self._decision()
+        n_estimation = self._n("n_estimation")
+        certificates = partial(
+            certify_votes,
+            sigma=self.sigma,
+            alpha=self.alpha,
             cost_matrix=costs,
             y=y,
-            sigma=check_positive("sigma", self.sigma),
-            alpha=check_probability("alpha", self.alpha if alpha is None else alpha),
-            bound=check_choice("bound", self.bound if bound is None else bound, BOUNDS),
-            n_selection=self._n("n_selection", n_selection),
-            n_estimation=self._n("n_estimation", n_estimation),
-            simultaneous=check_choice("simultaneous", simultaneous, (True, False)),
-            blockers=check_blockers(blockers),
-            also_correct=check_choice("also_correct", also_correct, (True, False)),
-            harmless_errors=check_choice("harmless_errors", harmless_errors, ("count", "zero")),
-            resume_from=resume_from,
+            decision=decision,
+            bound=self.bound,
+            simultaneous=simultaneous,
+            blockers=blockers,
+            also_correct=also_correct,
+            harmless_errors=harmless_errors,
+            input_error=errors,
         )
-        votes = (request, self.module_, X, self._vote_params())
-        n_max = request.n_estimation if n_max is None else n_max
-        if mode == "decide":
-            return decide(*votes, eps=self._eps(eps), n_max=n_max, kinds=kinds)
-        if eps is not None:
-            raise ValueError("eps is for mode='decide'; radii answer for every eps.")
-        if radius_tol is not None:
-            return certify_to_tolerance(*votes, radius_tol=radius_tol, n_max=n_max)
-        return certify_radii(*votes)
+        draw, n_selection = self._draw(X, resume_from), self._n("n_selection")
+        if radius_tol is None:
+            return certify_radii(draw, n_selection, n_estimation, certificates)
+        self._check_sequential("radius_tol")
+        return certify_to_tolerance(
+            draw,
+            n_selection,
+            certificates,
+            partial(self._omega, costs, y),
+            decision,
+            radius_tol=radius_tol,
+            sigma=self.sigma,
+            alpha=self.alpha,
+            n_max=n_estimation,
+            blockers=blockers,
+        )
 
-    def certify_radius(self, X: Any, y: Any = None, kind: str = "group") -> np.ndarray:
+    def certify_at(
+        self,
+        X: Any,
+        y: Any = None,
+        eps: Any = None,
+        *,
+        kinds: str | Collection[str] = ("group",),
+        n_max: int | None = None,
+        cost_matrix: Any = None,
+        blockers: bool | int = True,
+        also_correct: bool = False,
+        harmless_errors: str = "count",
+        resume_from: str | os.PathLike[str] | None = None,
+        **looks: Any,
+    ) -> CertifiedAt:
+        """Decide whether each input is certified at ``eps``, with as few votes as that needs.
+
+        Parameters
+        ----------
+        X : array-like (n, d), array or tensor (n, ...), or Dataset
+            Inputs. The items of a Dataset must be the same each time they are read.
+        y : array-like (n,), default=None
+            True labels; None: the row of the predicted class applies.
+        eps : float or array-like (n_eps,), default=None
+            Radii; None: the estimator's.
+        kinds : collection of {"group", "pair", "standard", "label"}, default=("group",)
+            Which claims to decide: no sensitive target is predicted, this target is not, the label
+            does not change, the label is that of the smoothed classifier.
+        n_max : int, default=None
+            Most estimation votes an input may use; None: ``n_estimation``. It may be larger, since
+            few inputs use them all.
+        cost_matrix, blockers, also_correct, harmless_errors, resume_from
+            As in :meth:`certify`.
+        **looks
+            When to look at the votes: ``first_look``, ``growth``, ``final_share`` and ``futility``
+            of :class:`smoothcs.sequential.StoppingRule`.
+
+        Returns
+        -------
+        certified : CertifiedAt
+
+        Raises
+        ------
+        ValueError, TypeError, CertificationInterrupted
+            As in :meth:`certify`.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> clf = CostSensitiveSmoothedClassifier(
+        ...     objective="gaussian", max_epochs=30, n_estimation=500, random_state=0
+        ... ).fit(X, y)
+        >>> clf.certify_at(X[:5], y[:5], [0.1, 0.2]).certified_group.shape
+        (5, 2)
+        """
+        X, y, costs, errors = self._certifiable(X, y, cost_matrix, also_correct, harmless_errors)
+        self._check_sequential("certify_at")
+        decision = self._decision()
+        n_max = self._n("n_estimation") if n_max is None else n_max
+        # With so few votes there is a single look, at the whole of alpha.
+        check_can_certify(n_max, self.alpha, self.bound, decision, name="n_max")
+        return certify_at_eps(
+            self._draw(X, resume_from),
+            self._n("n_selection"),
+            partial(self._omega, costs, y),
+            decision,
+            eps=self._eps(eps),
+            kinds=kinds,
+            sigma=self.sigma,
+            alpha=self.alpha,
+            n_max=n_max,
+            # Rounded up, so that the claim of an input seldom depends on the others.
+            input_error=float(2.0 ** np.ceil(np.log2(errors.max()))),
+            correct=costs.encode(y) if also_correct else None,
+            cost_matrix=costs,
+            y=y,
+            harmless_errors=harmless_errors,
+            blockers=blockers,
+            **looks,
+        )
+
+    def certify_radius(self, X: Any, y: Any = None, kind: str = "group") -> NDArray[np.float64]:
         """Return certified radii, in the units of ``X``; 0 where nothing is certified.
 
         Parameters
@@ -603,11 +667,12 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
             nan where a radius is not defined (no sensitive target).
         """
         check_choice("kind", kind, RADII)
-        return getattr(self.certify(X, y), f"radius_{kind}")
+        radii: NDArray[np.float64] = getattr(self.certify(X, y), f"radius_{kind}")
+        return radii
 
     def plan_votes(
         self, X: Any, y: Any = None, *, eps: Any = None, power: float = 0.9
-    ) -> np.ndarray:
+    ) -> NDArray[np.float64]:
         """Estimate how many votes a decision at ``eps`` will need, before spending them.
 
         Parameters
@@ -628,12 +693,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
         """
         votes = self._votes(X, self._n("n_selection"), "selection")
         decision = self._decision()
-        if isinstance(decision, ExpectedCost):
-            raise ValueError(
-                "plan_votes knows the plurality and the weighted vote, not the decision of least "
-                "expected cost."
-            )
-        labels = self.classes_[winner(decision, votes)]
+        labels = self.classes_[decision.winner(votes)]
         if y is not None:
             labels = check_labels(X, y, self)
         return plan_votes(
@@ -644,7 +704,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
             eps=self._eps(eps),
             alpha=self.alpha,
             power=power,
-            weights=None if decision is None else decision.weights,
+            weights=decision.weights,
         )
 
     # ------------------------------------------------------------------ scores
@@ -669,8 +729,8 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
             Weights of the examples in the mean.
         metric : {"rob_cs", "rob_cost", "certified_accuracy"}, default="rob_cs"
             "rob_cs": share of sensitive examples that no perturbation within ``eps`` can turn into
-            a costly mistake (greater is better); "rob_cost": mean cost of what is not certified
-            (smaller is better); "certified_accuracy": share of examples certified to keep their
+            a costly mistake (greater is better); "rob_cost": mean, over sensitive examples, of the
+            summed costs of the targets that are not ruled out (smaller is better); "certified_accuracy": share of examples certified to keep their
             true label.
         eps : float, default=None
             Radius, in place of the estimator's.
@@ -683,21 +743,21 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
         eps = self._eps(eps)
         check_is_fitted(self)
         y = check_labels(X, y, self)
-        if is_sequential(self.bound, self._decision()):
+        certificates: Certificates | CertifiedAt
+        if self.bound == "exact":
             kind = {"rob_cs": "group", "rob_cost": "pair", "certified_accuracy": "standard"}[metric]
-            certificates = self.certify(X, y, mode="decide", eps=eps, kinds=(kind,))
+            certificates = self.certify_at(X, y, eps, kinds=(kind,))
         else:
             certificates = self.certify(X, y)
         weights = check_weights(sample_weight, X)
         return float(getattr(certificates, metric)(eps, sample_weight=weights))
 
     def certified_report(
-        self, X: Any, y: Any = None, *, eps: float | None = None, **certify_params: Any
+        self, X: Any, y: Any = None, *, eps: float | None = None, n_estimation: int | None = None
     ) -> dict[str, Any]:
         """Return every certified metric at ``eps`` from one Monte Carlo pass.
 
-        With ``bound="exact"`` each input draws only the votes that its decisions at ``eps`` need;
-        the decision of least expected cost takes ``n_estimation`` of each.
+        With ``bound="exact"`` each input draws only the votes that its decisions at ``eps`` need.
 
         Parameters
         ----------
@@ -706,8 +766,8 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
             True labels; optional for a Dataset that yields ``(x, y)``.
         eps : float, default=None
             Radius, in place of the estimator's.
-        **certify_params
-            Passed to :meth:`certify`; ``mode``, ``kinds`` and ``radius_tol`` are not for reports.
+        n_estimation : int, default=None
+            Votes, in place of the estimator's.
 
         Returns
         -------
@@ -719,19 +779,14 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
             ``sigma``, ``alpha``, ``n_inputs``, ``n_sensitive``, ``mean_votes``.
         """
         check_is_fitted(self)
-        for name in ("mode", "kinds", "radius_tol"):
-            if name in certify_params:
-                raise TypeError(
-                    f"certified_report decides everything at eps and takes no {name}; "
-                    "call certify, whose result has the metrics as methods."
-                )
         eps = self._eps(eps)
         if np.ndim(eps):
             raise ValueError(f"eps must be one number for a report; got {eps!r}.")
-        if is_sequential(certify_params.get("bound", self.bound), self._decision()):
-            certify_params = {"mode": "decide", "eps": eps, "kinds": KINDS, **certify_params}
-        certificates = self.certify(X, check_labels(X, y, self), **certify_params)
-        return report(certificates, eps, self.classes_)
+        y = check_labels(X, y, self)
+        if self.bound == "exact":
+            return self.certify_at(X, y, eps, kinds=KINDS, n_max=n_estimation).report(eps)
+        clf = self if n_estimation is None else copy(self).set_params(n_estimation=n_estimation)
+        return clf.certify(X, y).report(eps)
 
     # ------------------------------------------------------------------ shared steps
 
@@ -745,23 +800,66 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
     def _n(self, name: str, value: int | None = None) -> int:
         return check_integer(name, getattr(self, name) if value is None else value)
 
-    def _vote_params(self) -> dict[str, Any]:
-        return {
-            "n_classes": len(self.classes_),
-            "random_state": self.vote_key_,
-            "precision": self.precision,
-            "device": resolve_devices(self.device),
-            "batch_size": self.vote_batch_size,
-            "compile": self.compile,
-            "n_jobs": self.n_jobs,
-            "verbose": self.verbose,
-        }
+    def _draw(self, X: Any, resume_from: Any = None) -> partial[NDArray[np.int64]]:
+        """Return ``sample_votes`` with all filled in but the number of votes and the purpose."""
+        return partial(
+            sample_votes,
+            self.module_,
+            X,
+            sigma=check_positive("sigma", self.sigma),
+            n_classes=len(self.classes_),
+            random_state=self.vote_key_,
+            precision=self.precision,
+            device=self.device,
+            batch_size=self.vote_batch_size,
+            compile=self.compile,
+            n_jobs=self.n_jobs,
+            resume_from=resume_from,
+            verbose=self.verbose,
+        )
 
-    def _votes(self, X: Any, n: int, purpose: str) -> np.ndarray:
+    def _votes(self, X: Any, n: int, purpose: str) -> NDArray[np.int64]:
         check_is_fitted(self)
+        return self._draw(check_inputs(self, X, reset=False))(n, purpose=purpose)
+
+    def _certifiable(
+        self, X: Any, y: Any, cost_matrix: Any, also_correct: bool, harmless_errors: str
+    ) -> tuple[Any, NDArray[Any] | None, CostMatrix, NDArray[np.float64]]:
+        """Return checked inputs, labels, costs, and what rounding takes off the radii."""
+        check_is_fitted(self)
+        check_can_certify(
+            self._n("n_estimation"),
+            check_probability("alpha", self.alpha),
+            check_choice("bound", self.bound, BOUNDS),
+            self._decision(),
+        )
+        costs = self.cost_matrix_
+        if cost_matrix is not None:
+            costs = as_cost_matrix(cost_matrix, classes=self.classes_)
         X = check_inputs(self, X, reset=False)
-        sigma = check_positive("sigma", self.sigma)
-        return sample_votes(self.module_, X, n, sigma, purpose=purpose, **self._vote_params())
+        if y is not None:
+            y = check_labels(X, y, self)
+            encode_labels(y, self.classes_)
+        elif also_correct or harmless_errors == "zero":
+            raise ValueError(
+                "also_correct=True and harmless_errors='zero' compare with the truth: pass y."
+            )
+        if is_dataset(X):
+            X = SameInputs(X)
+        names = getattr(self, "feature_names_in_", None)
+        return X, y, costs, rounding_errors(X, check_positive("sigma", self.sigma), names)
+
+    def _omega(self, costs: CostMatrix, y: Any, selection: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return each input's sensitive targets (n, m)."""
+        row = self._decision().winner(selection) if y is None else costs.encode(y)
+        return costs.omega[row]
+
+    def _check_sequential(self, what: str) -> None:
+        if self.bound != "exact":
+            raise ValueError(
+                f"{what} needs bound='exact', the only one with sequential certificates; "
+                f"got bound={self.bound!r}."
+            )
 
     def _check_parameters(self) -> None:
         check_positive("sigma", self.sigma)
@@ -777,20 +875,9 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
             check_integer("vote_batch_size", self.vote_batch_size)
         check_n_jobs(self.n_jobs)
 
-    def _check_decision(self, cost_matrix: CostMatrix) -> None:
-        decision = self._decision(cost_matrix)
-        check_can_certify(self.n_estimation, self.alpha, self.bound, decision)
-
-    def _decision(
-        self, cost_matrix: CostMatrix | None = None
-    ) -> WeightedVote | ExpectedCost | None:
-        """Return the decision rule; None for the plurality vote."""
-        costs = self.cost_matrix_ if cost_matrix is None else cost_matrix
-        rule = resolve_decision(self.decision, costs)
-        if isinstance(rule, WeightedVote) and np.ptp(rule.weights) == 0:
-            # Equal weights are the plurality vote: one path, one answer.
-            return None
-        return rule
+    def _decision(self, classes: ArrayLike | None = None) -> WeightedVotes:
+        """Return how votes become a label, tied to the classes."""
+        return as_decision(self.decision, self.classes_ if classes is None else classes)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "module_")

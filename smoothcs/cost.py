@@ -314,6 +314,11 @@ class CostMatrix:
         return self._classes
 
     @property
+    def labels(self) -> NDArray[Any]:
+        """The labels of rows and columns, (m,): the indices where it has no classes."""
+        return np.arange(self.n_classes) if self._classes is None else self._classes
+
+    @property
     def n_classes(self) -> int:
         """The number m of classes."""
         return len(self.matrix)

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.pipeline import Pipeline
 
+from smoothcs._estimator._unwrap import final_step
 from smoothcs._validation import check_choice, check_integer, check_positive
 
 METRICS = (
@@ -26,26 +26,6 @@ METRICS = (
 )
 # Not defined, hence a nan and a warning of the search, where every class is sensitive: on request.
 DEFAULT_METRICS = tuple(name for name in METRICS if name != "rob_standard_nonsensitive")
-
-
-def _final_step(estimator: Any, X: Any) -> tuple[Any, Any]:
-    """Return the certifying estimator behind ``estimator`` and what reaches it of ``X``."""
-    while True:
-        if isinstance(estimator, Pipeline):
-            if len(estimator) > 1:
-                X = estimator[:-1].transform(X)
-            estimator = estimator[-1]
-        elif hasattr(estimator, "best_estimator_"):
-            estimator = estimator.best_estimator_
-        elif hasattr(estimator, "label_weights_"):
-            estimator = estimator.estimator_  # fitted, and it has the tuned decision
-        elif hasattr(estimator, "certified_report"):
-            return estimator, X
-        else:
-            raise TypeError(
-                "certified scorers need an estimator with certified_report, or a Pipeline that "
-                f"ends in one; got {type(estimator).__name__}."
-            )
 
 
 class CertifiedScorer:
@@ -66,7 +46,7 @@ class CertifiedScorer:
         self.eps, self.n_estimation, self.metrics, self.single = eps, n_estimation, metrics, single
 
     def __call__(self, estimator: Any, X: Any, y: Any = None) -> Any:
-        clf, X = _final_step(estimator, X)
+        clf, X = final_step(estimator, X)
         votes = {} if self.n_estimation is None else {"n_estimation": self.n_estimation}
         values = clf.certified_report(X, y, eps=self.eps, **votes)
         scores = {

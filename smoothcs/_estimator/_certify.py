@@ -1,25 +1,26 @@
-"""How the estimator certifies: which votes to draw, and what to make of them."""
+"""How an estimator certifies: which votes to draw, and what to make of them.
+
+``draw(n, purpose=...)`` is :func:`smoothcs.votes.sample_votes` with everything else filled in;
+``certificates(selection, votes, **options)`` is :func:`smoothcs.certify_votes`, likewise.
+"""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothcs._validation import check_choice, check_integer, check_positive
-from smoothcs.bounds.binomial import smallest_n
-from smoothcs.certification._at_eps import CertifiedDecisions
-from smoothcs.certification._certify import Certificates
-from smoothcs.certification._decision import certify_decision
+from smoothcs.certification import Certificates, CertifiedAt
 from smoothcs.cost import CostMatrix
-from smoothcs.decision._votes import ExpectedCost, WeightedVote
-from smoothcs.sequential._radius import RadiusRule
-from smoothcs.sequential._together import KINDS, Claims, DecisionRules, RuleSchedule, winner
-from smoothcs.votes._sample import VotesInterrupted, draw_votes, sample_votes
+from smoothcs.decision import WeightedVotes
+from smoothcs.sequential import KINDS, RadiusRule, Together
+from smoothcs.votes import VotesInterrupted
+
+Counts = NDArray[np.int64]
+Draw = Callable[..., Counts]
 
 
 class CertificationInterrupted(KeyboardInterrupt):
@@ -27,279 +28,200 @@ class CertificationInterrupted(KeyboardInterrupt):
 
     Attributes
     ----------
-    certificates : Certificates or CertifiedDecisions
+    certificates : Certificates or CertifiedAt
         Of all inputs; those that were not finished are not certified.
     """
 
-    def __init__(self, certificates: Certificates | CertifiedDecisions) -> None:
-        super().__init__("certification was interrupted; finished inputs are in .certificates")
+    def __init__(self, certificates: Certificates | CertifiedAt) -> None:
+        super().__init__(
+            "certification was interrupted; finished inputs are in .certificates, and a call with "
+            "the same resume_from goes on from there"
+        )
         self.certificates = certificates
 
 
-@dataclass(frozen=True)
-class Request:
-    """What is to be certified, checked: see ``CostSensitiveSmoothedClassifier.certify``."""
-
-    decision: WeightedVote | ExpectedCost | None
-    cost_matrix: CostMatrix
-    y: NDArray[Any] | None
-    sigma: float
-    alpha: float
-    bound: str
-    n_selection: int
-    n_estimation: int
-    simultaneous: bool
-    blockers: bool | int
-    also_correct: bool
-    harmless_errors: str
-    resume_from: str | os.PathLike[str] | None
-
-    def winner(self, selection: NDArray[np.int64]) -> NDArray[np.intp]:
-        """Return the class that is to be certified, (n,)."""
-        return winner(self.decision, selection)
-
-    def omega(self, selection: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return each input's sensitive targets (n, m)."""
-        row = self.winner(selection) if self.y is None else self.cost_matrix.encode(self.y)
-        return self.cost_matrix.omega[row]
-
-    def certificates(
-        self, selection: NDArray[np.int64], votes: NDArray[np.int64], **params: Any
-    ) -> Certificates:
-        """Return the certificates of these votes."""
-        return certify_decision(
-            self.decision,
-            selection,
-            votes,
-            sigma=self.sigma,
-            alpha=self.alpha,
-            cost_matrix=self.cost_matrix,
-            y=self.y,
-            bound=self.bound,
-            simultaneous=self.simultaneous,
-            blockers=self.blockers,
-            also_correct=self.also_correct,
-            harmless_errors=self.harmless_errors,
-            **params,
-        )
-
-
 def certify_radii(
-    request: Request, classifier: Any, X: Any, vote_params: dict[str, Any]
+    draw: Draw, n_selection: int, n_estimation: int, certificates: Callable[..., Certificates]
 ) -> Certificates:
-    """Certify with a fixed number of votes an input."""
-    check_can_certify(request.n_estimation, request.alpha, request.bound, request.decision)
-    selection = _select(request, classifier, X, vote_params)
+    """Certify with a fixed number of votes per input."""
+    selection = _select(
+        draw, n_selection, lambda none: certificates(none, none, n=none.sum(axis=1))
+    )
     try:
-        votes = sample_votes(
-            classifier,
-            X,
-            request.n_estimation,
-            request.sigma,
-            purpose="estimation",
-            resume_from=request.resume_from,
-            **vote_params,
-        )
+        votes = draw(n_estimation, purpose="estimation")
     except VotesInterrupted as stop:
-        part = request.certificates(selection, stop.votes, n=stop.votes.sum(axis=1))
+        part = certificates(selection, stop.votes, n=stop.votes.sum(axis=1))
         raise CertificationInterrupted(part) from None
-    return request.certificates(selection, votes)
+    return certificates(selection, votes)
 
 
 def certify_to_tolerance(
-    request: Request,
-    classifier: Any,
-    X: Any,
-    vote_params: dict[str, Any],
+    draw: Draw,
+    n_selection: int,
+    certificates: Callable[..., Certificates],
+    omega: Callable[[Counts], NDArray[np.bool_]],
+    decision: WeightedVotes,
     *,
     radius_tol: float,
-    n_max: int,
+    **rule_params: Any,
 ) -> Certificates:
     """Certify with as many votes as the radius still gains ``radius_tol`` from."""
-    decision = _check_sequential(request, n_max)
     radius_tol = check_positive("radius_tol", radius_tol)
-    selection = _select(request, classifier, X, vote_params)
-    omega = request.omega(selection)
-    others = np.arange(omega.shape[1]) != request.winner(selection)[:, None]
-    targets = np.where(omega.any(axis=1, keepdims=True), omega, others)
-    rule = RadiusRule(
-        selection,
-        targets,
-        sigma=request.sigma,
-        radius_tol=radius_tol,
-        alpha=request.alpha,
-        n_max=n_max,
-        blockers=request.blockers,
-        weights=None if decision is None else decision.weights,
+    selection = _select(
+        draw, n_selection, lambda none: certificates(none, none, n=none.sum(axis=1))
     )
-    description = f"radius_tol={radius_tol}, alpha={request.alpha}, n_max={n_max}"
-    if decision is not None:
-        # Votes that one rule stopped must not be continued by another.
-        description += f", weights={decision.weights.tolist()}"
-    schedule = RuleSchedule(rule, description, Claims(selection, targets, request.blockers))
+    targets = omega(selection)
+    others = np.arange(targets.shape[1]) != decision.winner(selection)[:, None]
+    targets = np.where(targets.any(axis=1, keepdims=True), targets, others)
+    rule = RadiusRule(
+        selection, targets, radius_tol=radius_tol, weights=decision.weights, **rule_params
+    )
 
-    def certificates(votes: NDArray[np.int64]) -> Certificates:
+    def at_its_look(votes: Counts) -> Certificates:
         drawn = votes.sum(axis=1)
         # The look at which an input stopped has its own level: optional stopping is paid for.
         level = rule.levels[np.minimum(np.searchsorted(rule.looks, drawn), len(rule.levels) - 1)]
-        return request.certificates(selection, votes, n=drawn, level=level)
+        return certificates(selection, votes, n=drawn, level=level)
 
-    return certificates(_draw(request, classifier, X, schedule, vote_params, certificates))
+    return at_its_look(_draw(draw, rule, at_its_look))
 
 
-def decide(
-    request: Request,
-    classifier: Any,
-    X: Any,
-    vote_params: dict[str, Any],
+def certify_at_eps(
+    draw: Draw,
+    n_selection: int,
+    omega: Callable[[Counts], NDArray[np.bool_]],
+    decision: WeightedVotes,
     *,
     eps: ArrayLike,
+    kinds: str | Collection[str],
+    sigma: float,
+    alpha: float,
     n_max: int,
-    kinds: Collection[str],
-) -> CertifiedDecisions:
+    input_error: float,
+    correct: NDArray[np.intp] | None,
+    cost_matrix: CostMatrix,
+    y: NDArray[Any] | None,
+    harmless_errors: str,
+    model: str | None,
+    **rule_params: Any,
+) -> CertifiedAt:
     """Certify at given radii only, with as few votes as that needs."""
-    decision = _check_sequential(request, n_max)
-    if not kinds:
+    chosen = [kinds] if isinstance(kinds, str) else list(kinds)
+    if not chosen:
         raise ValueError(f"kinds must name at least one of {list(KINDS)}; got none.")
-    for kind in [kinds] if isinstance(kinds, str) else kinds:
+    for kind in chosen:
         check_choice("kinds", kind, KINDS)
     # Each radius once: metrics ask for one of them.
     given = [check_positive("eps", float(e)) for e in np.atleast_1d(np.asarray(eps))]
     radii = np.array(list(dict.fromkeys(given)))
     if not len(radii):
         raise ValueError("eps must hold at least one radius > 0; got none.")
-    correct = None
-    if request.also_correct and request.y is not None:
-        correct = request.cost_matrix.encode(request.y)
 
-    def rules_for(selection: NDArray[np.int64]) -> DecisionRules:
-        return DecisionRules(
+    def rules_for(selection: Counts) -> Together:
+        return Together(
             selection,
-            request.omega(selection),
-            kinds={kinds} if isinstance(kinds, str) else kinds,
-            eps=radii,
-            sigma=request.sigma,
-            alpha=request.alpha,
+            omega(selection),
+            kinds=set(chosen),
+            eps=radii + input_error,
+            sigma=sigma,
+            alpha=alpha,
             n_max=n_max,
-            blockers=request.blockers,
             correct=correct,
-            decision=decision,
+            weights=decision.weights,
+            **rule_params,
         )
 
-    def read_off(rules: DecisionRules, selection: NDArray, votes: NDArray) -> CertifiedDecisions:
-        return CertifiedDecisions.from_rules(
+    def read_off(rules: Together, selection: Counts, votes: Counts) -> CertifiedAt:
+        return CertifiedAt.from_rules(
             rules,
             votes,
             selection,
-            sigma=request.sigma,
-            alpha=request.alpha,
-            n_max=n_max,
             eps=radii,
-            cost_matrix=request.cost_matrix,
-            y=request.y,
-            harmless_errors=request.harmless_errors,
+            sigma=sigma,
+            alpha=alpha,
+            n_max=n_max,
+            cost_matrix=cost_matrix,
+            y=y,
+            decision=decision,
+            harmless_errors=harmless_errors,
+            model=model,
         )
 
-    selection = _select(
-        request, classifier, X, vote_params, lambda none: read_off(rules_for(none), none, none)
-    )
+    selection = _select(draw, n_selection, lambda none: read_off(rules_for(none), none, none))
     rules = rules_for(selection)
-
-    def decisions(votes: NDArray[np.int64]) -> CertifiedDecisions:
-        return read_off(rules, selection, votes)
-
-    return decisions(_draw(request, classifier, X, rules, vote_params, decisions))
+    votes = _draw(draw, rules, lambda votes: read_off(rules, selection, votes))
+    return read_off(rules, selection, votes)
 
 
 def _select(
-    request: Request,
-    classifier: Any,
-    X: Any,
-    vote_params: dict[str, Any],
-    result: Callable[[NDArray[np.int64]], Any] | None = None,
-) -> NDArray[np.int64]:
+    draw: Draw, n_selection: int, nothing: Callable[[Counts], Certificates | CertifiedAt]
+) -> Counts:
     try:
-        return sample_votes(
-            classifier,
-            X,
-            request.n_selection,
-            request.sigma,
-            purpose="selection",
-            resume_from=request.resume_from,
-            **vote_params,
-        )
+        return draw(n_selection, purpose="selection")
     except VotesInterrupted as stop:
         # Without selection votes for all nothing can be said of any: stop without a certificate.
-        none = np.zeros_like(stop.votes)
-        if result is None:
-            raise CertificationInterrupted(
-                request.certificates(none, none, n=none.sum(axis=1))
-            ) from None
-        raise CertificationInterrupted(result(none)) from None
+        raise CertificationInterrupted(nothing(np.zeros_like(stop.votes))) from None
 
 
 def _draw(
-    request: Request,
-    classifier: Any,
-    X: Any,
-    schedule: Any,
-    vote_params: dict[str, Any],
-    result: Any,
-) -> NDArray[np.int64]:
+    draw: Draw, schedule: Any, result: Callable[[Counts], Certificates | CertifiedAt]
+) -> Counts:
     try:
-        return draw_votes(
-            classifier,
-            X,
-            schedule,
-            request.sigma,
-            purpose="estimation",
-            resume_from=request.resume_from,
-            **vote_params,
-        )
+        return draw(schedule, purpose="estimation")
     except VotesInterrupted as stop:
         raise CertificationInterrupted(result(stop.votes)) from None
 
 
 def check_can_certify(
-    n: int,
-    alpha: float,
-    bound: str,
-    decision: WeightedVote | ExpectedCost | None,
-    name: str = "n_estimation",
+    n: int, alpha: float, bound: str, decision: WeightedVotes, name: str = "n_estimation"
 ) -> None:
     """Refuse a number of votes with which not even unanimity certifies anything."""
-    if decision is not None and bound == "paper":
+    check_integer(name, n)
+    if bound not in decision.bounds:
         raise ValueError(
-            "bound='paper' is the published algorithms, which know the plurality vote alone; "
-            "another decision needs bound='exact' or 'closed-form'."
+            f"bound={bound!r} is the published algorithms, which apply to the plurality vote alone; "
+            "a weighted vote needs bound='exact' or 'closed-form'."
         )
-    smallest = smallest_n(alpha, bound) if decision is None else decision.smallest_n(alpha)
+    smallest = decision.smallest_n(alpha, bound)
     if n < smallest:
-        with_this = f"bound={bound!r}" if decision is None else "the weights of decision"
+        with_this = f"bound={bound!r}" if decision.is_plurality else "the weights of decision"
         raise ValueError(
             f"{name}={n} can never certify anything at alpha={alpha} with {with_this}; the "
             f"smallest that can is {smallest}."
         )
 
 
-def is_sequential(bound: str, decision: WeightedVote | ExpectedCost | None) -> bool:
-    """Tell whether decisions at given radii can be drawn vote by vote."""
-    return bound == "exact" and not isinstance(decision, ExpectedCost)
+def rounding_errors(X: Any, sigma: float, names: Any = None) -> NDArray[np.float64]:
+    """How far rounding to float32 may separate each input from what is voted on, l2, (n,).
+
+    An input and its perturbed version are both rounded, each entry by at most half the spacing of
+    float32 numbers of its size; no certified radius reaches 16 sigma.
+
+    Raises
+    ------
+    ValueError
+        If it exceeds sigma / 10 for some input; the message names the column.
+    """
+    errors = np.empty(len(X))
+    rows = 1024 if isinstance(X, np.ndarray) else 1
+    for start in range(0, len(X), rows):
+        x = X[start : start + rows] if rows > 1 else _input_of(X[start])[None]
+        x = np.reshape(np.asarray(x, dtype=np.float32), (len(x), -1))
+        spacing = np.spacing(np.abs(x) + np.float32(16.0 * sigma)).astype(np.float64)
+        errors[start : start + rows] = np.sqrt((spacing**2).sum(axis=1))
+        too_large = np.flatnonzero(~(errors[start : start + rows] <= sigma / 10))
+        if len(too_large):
+            i = int(too_large[0])
+            worst = int(spacing[i].argmax())
+            column = worst if names is None else repr(names[worst])
+            raise ValueError(
+                f"sigma={sigma:g} is too small for the size of X: as float32, input {start + i} may "
+                f"be off by {errors[start + i]:.3g}, more than sigma / 10, because of column "
+                f"{column}, which holds {x[i, worst]:g}. Subtract a constant from that column, or "
+                "scale it."
+            )
+    return errors
 
 
-def _check_sequential(request: Request, n_max: int) -> WeightedVote | None:
-    """Return the rule, which sequential certificates know; refuse what they do not."""
-    if isinstance(request.decision, ExpectedCost):
-        raise ValueError(
-            "the decision of least expected cost knows no sequential certificates: call certify "
-            "with mode='radius' and without radius_tol, or use a weighted vote."
-        )
-    if request.bound != "exact":
-        raise ValueError(
-            f"bound={request.bound!r} knows no sequential certificates; mode='decide' and "
-            "radius_tol need bound='exact'."
-        )
-    check_integer("n_max", n_max)
-    # With so few votes there is a single look, at the whole of alpha.
-    check_can_certify(n_max, request.alpha, request.bound, request.decision, name="n_max")
-    return request.decision
+def _input_of(item: Any) -> Any:
+    return item[0] if isinstance(item, tuple | list) else item

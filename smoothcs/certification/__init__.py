@@ -1,8 +1,7 @@
 """Votes go in, certificates come out."""
 
-from smoothcs.certification._at_eps import CertifiedDecisions as CertifiedDecisions
+from smoothcs.certification._at_eps import CertifiedAt as CertifiedAt
 from smoothcs.certification._certificates import Certificates as Certificates
-from smoothcs.certification._certify import BOUNDS as BOUNDS
 from smoothcs.certification._certify import Radii as Radii
 from smoothcs.certification._certify import certify_votes as certify_votes
 from smoothcs.certification._certify import radii_from_probabilities as radii_from_probabilities

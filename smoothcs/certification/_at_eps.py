@@ -1,27 +1,33 @@
-"""Certificates at given attack radii, decided with as few votes as they need."""
+"""What is certified at given attack radii, decided with as few votes as that needs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from smoothcs import metrics
-from smoothcs.certification._certificates import freeze
+from smoothcs._validation import check_integer, check_positive, check_probability
+from smoothcs.bounds.binomial import check_votes
+from smoothcs.certification._certificates import as_frame
+from smoothcs.certification._core import Record
 from smoothcs.cost import CostMatrix
-from smoothcs.sequential._together import KINDS, DecisionRules
+from smoothcs.decision import WeightedVotes
+from smoothcs.sequential import KINDS, Together
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class CertifiedDecisions:
-    """What was certified at the radii asked for; made by ``certify(..., mode="decide")``.
+class CertifiedAt(Record):
+    """What was certified at the radii asked for; made by ``certify_at``.
 
-    Metrics take ``eps``, one of the radii that were decided (it may be left out where there is one)
-    and are those of :class:`~smoothcs.Certificates`, except that an input is abstained on where its
-    label could not be decided. What was not decided, was given up or was interrupted is not
-    certified.
+    Metrics take ``eps``, one of the radii that were decided (it may be left out where there is
+    one), and are those of :class:`~smoothcs.Certificates`, except that an input is abstained on
+    where its label could not be decided. What was not decided, was given up or was interrupted is
+    not certified.
 
     Attributes
     ----------
@@ -48,8 +54,10 @@ class CertifiedDecisions:
         The costs.
     y : ndarray of shape (n,) or None
         True classes, as labels.
-    weights : ndarray of float64 of shape (m,) or None
-        Weights of the vote that is certified; None: the plurality vote.
+    decision : WeightedVotes
+        How votes become a label.
+    model : str or None
+        Which estimator certified, and behind which steps.
     """
 
     eps: NDArray[np.float64]
@@ -65,29 +73,42 @@ class CertifiedDecisions:
     n_max: int
     cost_matrix: CostMatrix
     y: NDArray[Any] | None
-    weights: NDArray[np.float64] | None = None
+    decision: WeightedVotes
+    model: str | None = None
+
+    FORMAT: ClassVar[str] = "smoothcs certified at eps 1"
+    STORED_AS: ClassVar[dict[str, str]] = {
+        "eps": "f8",
+        "abstained": "b1",
+        "certified_group": "b1",
+        "certified_pair": "b1",
+        "certified_standard": "b1",
+        "votes": "i8",
+        "selection_votes": "i8",
+    }
 
     @classmethod
     def from_rules(
         cls,
-        rules: DecisionRules,
+        rules: Together,
         votes: NDArray[np.int64],
         selection: NDArray[np.int64],
         *,
+        eps: NDArray[np.float64],
         sigma: float,
         alpha: float,
         n_max: int,
-        eps: NDArray[np.float64],
         cost_matrix: CostMatrix,
         y: NDArray[Any] | None,
+        decision: WeightedVotes,
         harmless_errors: str,
-    ) -> CertifiedDecisions:
+        model: str | None = None,
+    ) -> CertifiedAt:
         """Read off the rules what may be claimed."""
         top = rules.top
         row = top if y is None else cost_matrix.encode(y)
         costly = cost_matrix.omega[row, top]
         void = costly | (top != row) if harmless_errors == "zero" else costly
-
         # Where no mistake is costly a claim about costly ones is empty: not certified by default.
         void_group = void | ~cost_matrix.omega[row].any(axis=1)
         # Inputs that were interrupted have no votes left, though a claim may have been decided.
@@ -101,7 +122,7 @@ class CertifiedDecisions:
         label = without(np.zeros_like(unfinished), "label")
         return cls(
             eps=eps,
-            label=_classes(cost_matrix)[top],
+            label=cost_matrix.labels[top],
             abstained=None if label is None else ~label[:, 0],
             certified_group=without(void_group, "group"),
             certified_pair=without(void, "pair"),
@@ -113,144 +134,108 @@ class CertifiedDecisions:
             n_max=n_max,
             cost_matrix=cost_matrix,
             y=y,
-            weights=None if rules.decision is None else rules.decision.weights,
+            decision=decision,
+            model=model,
         )
 
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            freeze(self, field.name)
-
-    def __len__(self) -> int:
-        return len(self.label)
-
     def __repr__(self) -> str:
+        extra = "" if self.decision.is_plurality else f", {self.decision!r}"
+        behind = "" if self.model is None else f", {self.model}"
         return (
-            f"CertifiedDecisions({len(self)} inputs at eps={self.eps.tolist()}, "
-            f"sigma={self.sigma:g}, alpha={self.alpha:g}, {self.n_used.mean():.0f} votes an input)"
+            f"CertifiedAt({len(self)} inputs at eps={self.eps.tolist()}, sigma={self.sigma:g}, "
+            f"alpha={self.alpha:g}, {self.n_used.mean():.0f} votes per input{extra}{behind})"
         )
 
     @property
     def n_used(self) -> NDArray[np.int64]:
         """Votes drawn for each input, selection votes included, (n,)."""
-        return self.votes.sum(axis=1) + self.selection_votes.sum(axis=1)
+        used: NDArray[np.int64] = self.votes.sum(axis=1) + self.selection_votes.sum(axis=1)
+        return used
 
-    def rob_cs(self, eps: float | None = None, sample_weight: ArrayLike | None = None) -> float:
-        """Share of the sensitive examples certified against all sensitive targets."""
-        return self._rob_cs("certified_group", eps, sample_weight)
+    def report(self, eps: float | None = None) -> dict[str, Any]:
+        """Return every metric at ``eps`` by its name, with sigma, alpha and the mean votes."""
+        return {
+            **super().report(eps),
+            "eps": float(self.eps[self._column(eps)]),
+            "sigma": self.sigma,
+            "alpha": self.alpha,
+            "mean_votes": float(self.votes.sum(axis=1).mean()),
+        }
 
-    def rob_cs_standard(
-        self, eps: float | None = None, sample_weight: ArrayLike | None = None
-    ) -> float:
-        """``rob_cs`` as the standard radius, which knows no costs, would have it."""
-        return self._rob_cs("certified_standard", eps, sample_weight)
+    def to_frame(self) -> pd.DataFrame:
+        """One row per input: y, label, abstained, claims by kind and radius, votes; needs pandas."""
+        columns: dict[str, Any] = {} if self.y is None else {"y": self.y}
+        columns["label"] = self.label
+        if self.abstained is not None:
+            columns["abstained"] = self.abstained
+        for e, eps in enumerate(self.eps.tolist()):
+            for kind in ("group", "standard"):
+                certified = getattr(self, f"certified_{kind}")
+                if certified is not None:
+                    columns[f"certified_{kind}_{eps:g}"] = certified[:, e]
+            if self.certified_pair is not None:
+                for j, name in enumerate(self.classes):
+                    columns[f"certified_pair_{name}_{eps:g}"] = self.certified_pair[:, e, j]
+        columns["n_used"] = self.n_used
+        return as_frame(columns)
 
-    def rob_cost(self, eps: float | None = None, sample_weight: ArrayLike | None = None) -> float:
-        """Mean cost of the targets that are not certified against."""
-        e, radius = self._radii("certified_pair", eps)
-        return metrics.rob_cost(
-            self._truth(),
-            radius,
-            cost_matrix=self.cost_matrix,
-            eps=e,
-            sample_weight=sample_weight,
-        )
-
-    def certified_accuracy(
-        self, eps: float | None = None, sample_weight: ArrayLike | None = None
-    ) -> float:
-        """Share of the examples certified to keep their true label; at eps=0, to have it."""
-        if eps == 0:
-            e, radius = 0.0, np.where(self._decided("abstained"), 0.0, 1.0)
-        else:
-            e, radius = self._radii("certified_standard", eps)
-        return metrics.certified_accuracy(
-            self._truth(), self.label, radius, eps=e, sample_weight=sample_weight
-        )
-
-    def rob_standard_nonsensitive(self, eps: float | None = None) -> float:
-        """Certified accuracy on the examples of classes without sensitive targets."""
-        e, radius = self._radii("certified_standard", eps)
-        return metrics.rob_standard_nonsensitive(
-            self._truth(), self.label, radius, cost_matrix=self.cost_matrix, eps=e
-        )
-
-    def abstention_rate(self) -> float:
-        """Share of the inputs whose label was not decided."""
-        return metrics.abstention_rate(self._decided("abstained"))
-
-    def misclassification_cost(self) -> float:
-        """Mean cost of the labels; an abstention pays the largest cost of its row."""
-        return metrics.misclassification_cost(
-            self._truth(),
-            self.label,
-            cost_matrix=self.cost_matrix,
-            abstained=self._decided("abstained"),
-        )
-
-    def precision_recall(self, positive: Any) -> tuple[float, float]:
-        """Precision and recall of the labels for the class ``positive``."""
-        return metrics.precision_recall(
-            self._truth(), self.label, positive=positive, abstained=self._decided("abstained")
-        )
-
-    def clean_error_matrix(self) -> NDArray[np.float64]:
-        """Entry (i, j): share of the examples of class i that are labelled j."""
-        return metrics.clean_error_matrix(
-            self._truth(),
-            self.label,
-            classes=_classes(self.cost_matrix),
-            abstained=self._decided("abstained"),
-        )
-
-    def robust_error_matrix(self, eps: float | None = None) -> NDArray[np.float64]:
-        """Entry (i, j): share of class i not certified against j; nan where j costs nothing."""
-        e, radius = self._radii("certified_pair", eps)
-        true = self.cost_matrix.encode(self._truth())
-        radius = np.where(self.cost_matrix.omega[true], radius, np.nan)
-        return metrics.robust_error_matrix(
-            self._truth(), radius, classes=_classes(self.cost_matrix), eps=e
-        )
-
-    def _rob_cs(self, kind: str, eps: float | None, sample_weight: ArrayLike | None) -> float:
-        e, radius = self._radii(kind, eps)
-        return metrics.rob_cs(
-            self._truth(),
-            radius,
-            cost_matrix=self.cost_matrix,
-            eps=e,
-            sample_weight=sample_weight,
-        )
-
-    def _radii(self, name: str, eps: float | None) -> tuple[float, NDArray[np.float64]]:
+    def _at(self, kind: str, eps: Any) -> tuple[float, NDArray[np.float64]]:
         """Return eps and radii that lie above it exactly where the claim was certified."""
-        certified = self._decided(name)
-        if eps is not None and np.ndim(eps):
-            raise ValueError(
-                f"eps must be one of {self.eps.tolist()}, the radii decided; got {eps!r}."
-            )
-        if eps is None and len(self.eps) > 1:
-            raise ValueError(f"eps must be one of {self.eps.tolist()}, the radii decided.")
-        position = 0 if eps is None else np.flatnonzero(self.eps == eps)
-        if np.size(position) != 1:
-            raise ValueError(
-                f"eps={eps!r} was not decided; the radii decided are {self.eps.tolist()}."
-            )
-        column = int(np.ravel(position)[0])
+        if kind == "label":
+            return 0.0, np.where(self._abstained(), 0.0, 1.0)
+        certified = self._decided(f"certified_{kind}")
+        column = self._column(eps)
         e = float(self.eps[column])
         return e, np.where(certified[:, column], 2.0 * e, 0.0)
 
+    def _column(self, eps: Any) -> int:
+        if eps is None and len(self.eps) == 1:
+            return 0
+        if eps is None or np.ndim(eps):
+            raise ValueError(
+                f"eps must be one of {self.eps.tolist()}, the radii decided; got {eps!r}."
+            )
+        position = np.flatnonzero(self.eps == eps)
+        if len(position) != 1:
+            raise ValueError(
+                f"eps={eps!r} was not decided; the radii decided are {self.eps.tolist()}."
+            )
+        return int(position[0])
+
+    def _abstained(self) -> NDArray[np.bool_]:
+        return self._decided("abstained")
+
     def _decided(self, name: str) -> NDArray[np.bool_]:
-        value = getattr(self, name)
+        value: NDArray[np.bool_] | None = getattr(self, name)
         if value is None:
             raise ValueError(f"{name} was not asked for: certify with its kind among {KINDS}.")
         return value
 
-    def _truth(self) -> NDArray[Any]:
-        if self.y is None:
-            raise ValueError("metrics compare with the true classes: certify with y to have them.")
-        return self.y
-
-
-def _classes(cost_matrix: CostMatrix) -> NDArray[Any]:
-    classes = cost_matrix.classes
-    return np.arange(cost_matrix.n_classes) if classes is None else np.asarray(classes)
+    def _check(self) -> None:
+        n, m = check_votes("votes", self.votes).shape
+        if check_votes("selection_votes", self.selection_votes).shape != (n, m):
+            raise ValueError("votes and selection_votes differ in shape.")
+        if self.cost_matrix.n_classes != m:
+            raise ValueError("cost_matrix does not fit the votes.")
+        if self.eps.ndim != 1 or not np.all((self.eps > 0) & np.isfinite(self.eps)):
+            raise ValueError("eps does not hold radii > 0.")
+        self._check_per_input(label=self.label, abstained=self.abstained, y=self.y)
+        check_positive("sigma", self.sigma)
+        check_probability("alpha", self.alpha)
+        check_integer("n_max", self.n_max)
+        if self.votes.sum(axis=1).max(initial=0) > self.n_max:
+            raise ValueError("there are more votes than n_max.")
+        top = self.decision.winner(self.selection_votes)
+        if not np.array_equal(self.label, self.classes[top]):
+            raise ValueError("label does not fit the votes.")
+        unfinished = self.votes.sum(axis=1) == 0
+        row = top if self.y is None else self.cost_matrix.encode(self.y)
+        costly = self.cost_matrix.omega[row, top]
+        for name, shape in (
+            ("certified_group", (n, len(self.eps))),
+            ("certified_pair", (n, len(self.eps), m)),
+            ("certified_standard", (n, len(self.eps))),
+        ):
+            shown = getattr(self, name)
+            if shown is not None and (shown.shape != shape or shown[unfinished | costly].any()):
+                raise ValueError(f"{name} holds claims that no certificate has.")

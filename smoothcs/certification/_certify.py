@@ -40,12 +40,12 @@ from smoothcs._validation import (
     check_positive,
     check_probability,
 )
-from smoothcs.bounds.binomial import check_counts, check_votes, smallest_n
-from smoothcs.certification._certificates import HARMLESS_ERRORS, Certificates
-from smoothcs.cost import CostMatrix, as_cost_matrix
-from smoothcs.decision._plurality import BOUNDS, Problem, Radii, raw_radii, settle
-
-__all__ = ["BOUNDS", "Certificates", "Radii", "certify_votes", "radii_from_probabilities"]
+from smoothcs.bounds.binomial import check_counts, check_votes
+from smoothcs.certification._certificates import Certificates
+from smoothcs.certification._core import sensitive_rows, settle
+from smoothcs.cost import as_cost_matrix
+from smoothcs.decision import BOUNDS, WeightedVotes, as_decision
+from smoothcs.decision._radii import Problem, Radii, raw_radii
 
 
 def certify_votes(
@@ -56,6 +56,7 @@ def certify_votes(
     alpha: float = 0.001,
     cost_matrix: Any = None,
     y: ArrayLike | None = None,
+    decision: WeightedVotes | None = None,
     bound: str = "exact",
     simultaneous: bool = True,
     blockers: bool | int = True,
@@ -64,14 +65,16 @@ def certify_votes(
     n: int | ArrayLike | None = None,
     level: ArrayLike | None = None,
     classes: ArrayLike | None = None,
+    input_error: float | ArrayLike = 0.0,
+    model: str | None = None,
 ) -> Certificates:
     """Certify inputs from the votes of a base classifier under Gaussian noise.
 
     Parameters
     ----------
     selection : array-like of int of shape (n_inputs, n_classes)
-        Selection votes: the class with the most of them is the one certified (the lowest index at
-        a tie). A row without votes abstains.
+        Selection votes: the class that they make the ``decision`` choose is the one certified (the
+        lowest index at a tie). A row without votes abstains.
     estimation : array-like of int of shape (n_inputs, n_classes)
         Estimation votes, drawn independently of the selection votes.
     sigma : float
@@ -84,6 +87,9 @@ def certify_votes(
     y : array-like of shape (n_inputs,), default=None
         True classes, as labels or class indices. None: the row of the *predicted* class is used, as
         in deployment, and the metrics that need the truth are not available.
+    decision : WeightedVotes, default=None
+        How votes become a label; None: the class with the most votes. Weights must not depend on
+        these votes: tune them on other inputs.
     bound : {"exact", "closed-form", "paper"}, default="exact"
         "exact": the direct test of "target j can be predicted within r",
         :mod:`smoothcs.bounds.exact`; the largest radii at the same alpha.
@@ -92,7 +98,7 @@ def certify_votes(
         the intersection-union principle [Berger82]; its failure probability is at most alpha.
         "paper": Algorithms 1 and 2 of [Xin25] letter for letter. Each of the two radii of which
         they return the larger holds at alpha; for the larger itself, what is proven is
-        ``alpha (1 + 1/(2 |Omega|))``.
+        ``alpha (1 + 1/(2 |Omega|))``. They apply to equal weights only.
     simultaneous : bool, default=True
         Pair radii of "exact" and "closed-form": True, all pair radii of an input hold together with
         probability 1 - alpha (each at its share of the level); False, each of them does by itself,
@@ -116,6 +122,11 @@ def certify_votes(
         ``alpha``.
     classes : array-like of shape (n_classes,), default=None
         Labels of the columns of the votes. None: those of the cost matrix, else 0, 1, 2, ...
+    input_error : float or array-like of float of shape (n_inputs,), default=0
+        l2 distance, in the units of sigma, by which rounding may separate what is certified from
+        what was voted on; it is taken off every radius.
+    model : str, default=None
+        A note of what certified, kept in the certificates.
 
     Returns
     -------
@@ -166,25 +177,25 @@ def certify_votes(
     check_choice("also_correct", also_correct, [True, False])
     if also_correct and y is None:
         raise ValueError("also_correct=True compares with the true classes: pass y.")
-    trials, n = _check_n(votes, n, alpha, bound)
     cost = as_cost_matrix(cost_matrix, classes=classes, n_classes=votes.shape[1])
+    rule = as_decision(decision, cost.labels)
+    check_can_certify_by(rule, bound)
+    trials, n = _check_n(votes, n, rule, alpha, bound)
+    error = _check_error(input_error, len(votes))
 
-    top = picked.argmax(axis=1)
-    omega, dropped, truth = _sensitive_rows(cost, top, y, harmless_errors)
+    top = rule.winner(picked)
+    omega, dropped, truth = sensitive_rows(cost, top, y, harmless_errors)
     spent = alpha if level is None else _check_level(level, alpha, len(votes))
+    correct = cost.encode(truth) if also_correct and truth is not None else None
     problem = Problem(
-        picked,
-        trials,
-        omega,
-        spent,
-        bound,
-        simultaneous,
-        blockers,
-        correct=cost.encode(truth) if also_correct and truth is not None else None,
+        picked, trials, omega, spent, bound, rule.weights, simultaneous, blockers, correct
     )
-    radii, abstained = settle(raw_radii(votes, problem), top, omega, sigma, dropped)
+    raw = raw_radii(votes, problem)
+    if np.any(error > 0):
+        raw = Radii(*(r - (error / sigma).reshape(-1, *[1] * (r.ndim - 1)) for r in raw))
+    radii, abstained = settle(raw, top, omega, sigma, dropped)
     return Certificates(
-        label=_labels(cost)[top],
+        label=cost.labels[top],
         abstained=abstained,
         radius_standard=radii.standard,
         radius_group=radii.group,
@@ -202,6 +213,9 @@ def certify_votes(
         cost_matrix=cost,
         y=truth,
         harmless_errors=harmless_errors,
+        decision=rule,
+        input_error=float(error[0]) if np.ndim(input_error) == 0 else error,
+        model=model,
     )
 
 
@@ -258,7 +272,7 @@ def radii_from_probabilities(
     sigma = check_positive("sigma", sigma)
     cost = as_cost_matrix(cost_matrix, classes=classes, n_classes=h.shape[1])
     top = h.argmax(axis=1)
-    omega, dropped, _ = _sensitive_rows(cost, top, y, harmless_errors)
+    omega, dropped, _ = sensitive_rows(cost, top, y, harmless_errors)
 
     quantile = ndtri(np.minimum(h, 1.0))
     first = quantile[np.arange(len(h)), top]
@@ -272,26 +286,13 @@ def radii_from_probabilities(
     return settle(raw, top, omega, sigma, dropped)[0]
 
 
-def _sensitive_rows(
-    cost: CostMatrix, top: NDArray[np.intp], y: ArrayLike | None, harmless_errors: str
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None, NDArray[Any] | None]:
-    """Each input's sensitive targets, the inputs to drop, and y as labels."""
-    check_choice("harmless_errors", harmless_errors, HARMLESS_ERRORS)
-    if y is None:
-        if harmless_errors == "zero":
-            raise ValueError('harmless_errors="zero" compares with the true classes: pass y.')
-        return cost.omega[top], None, None
-    row = cost.encode(y)
-    if row.shape != top.shape:
+def check_can_certify_by(decision: WeightedVotes, bound: str) -> None:
+    """Refuse a bound that does not apply to the decision."""
+    if bound not in decision.bounds:
         raise ValueError(
-            f"y must hold one class for each input: expected shape {top.shape}, got {row.shape}."
+            f"bound={bound!r} is the published algorithms, which apply to the plurality vote alone; "
+            "a weighted vote needs bound='exact' or 'closed-form'."
         )
-    dropped = top != row if harmless_errors == "zero" else None
-    return cost.omega[row], dropped, _labels(cost)[row]
-
-
-def _labels(cost: CostMatrix) -> NDArray[Any]:
-    return np.arange(cost.n_classes) if cost.classes is None else np.asarray(cost.classes)
 
 
 def _check_level(level: ArrayLike, alpha: float, n_inputs: int) -> NDArray[np.float64]:
@@ -304,8 +305,21 @@ def _check_level(level: ArrayLike, alpha: float, n_inputs: int) -> NDArray[np.fl
     return levels
 
 
+def _check_error(error: float | ArrayLike, n_inputs: int) -> NDArray[np.float64]:
+    errors = np.asarray(error, dtype=np.float64)
+    if errors.shape not in ((), (n_inputs,)) or not np.all((errors >= 0) & np.isfinite(errors)):
+        raise ValueError(
+            f"input_error must be a number >= 0, or {n_inputs} of them; got {error!r}."
+        )
+    return np.broadcast_to(errors, (n_inputs,))
+
+
 def _check_n(
-    votes: NDArray[np.int64], n: int | ArrayLike | None, alpha: float, bound: str
+    votes: NDArray[np.int64],
+    n: int | ArrayLike | None,
+    decision: WeightedVotes,
+    alpha: float,
+    bound: str,
 ) -> tuple[NDArray[np.int64], int | NDArray[np.int64]]:
     """The number of votes of each input, and n as it is to be reported."""
     totals = votes.sum(axis=1)
@@ -333,7 +347,7 @@ def _check_n(
         raise ValueError(
             f"estimation votes of input {i} sum to {totals[i]}; expected n = {expected[i]}.{hint}"
         )
-    needed = smallest_n(alpha, bound)
+    needed = decision.smallest_n(alpha, bound)
     # An interrupted run may hold inputs without votes; votes too few for all others are a mistake.
     if expected.max() < needed and (scalar or expected.max() > 0):
         raise ValueError(

@@ -1,4 +1,6 @@
 """How votes become a label, and what that allows an attacker."""
 
-from smoothcs.decision._votes import ExpectedCost as ExpectedCost
-from smoothcs.decision._votes import WeightedVote as WeightedVote
+from smoothcs.decision._radii import BOUNDS as BOUNDS
+from smoothcs.decision._votes import WeightedVotes as WeightedVotes
+from smoothcs.decision._votes import as_decision as as_decision
+from smoothcs.decision._votes import weighted_radius as weighted_radius

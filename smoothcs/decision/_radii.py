@@ -1,14 +1,20 @@
-"""Radii of decision rules other than the plurality vote, in units of sigma.
+"""What votes allow an attacker: radii of a weighted vote, in units of sigma.
 
-Every radius is the root of a function that falls in eta = r / sigma: a combination, with weights
->= 0, of the least share Phi(PhiInv(P) - eta) that a perturbation of that length can leave to a set
-of classes which holds the share P of the votes ([Cohen19], Lemma 4).  Proofs: the theory pages.
+The smoothed classifier predicts ``argmax_k w_k h_k``; with equal weights that is the plurality vote
+of the papers. Class j cannot overtake the class A within eta while
+
+    w_A Phi(PhiInv(h_A) - eta) > w_j Phi(PhiInv(h_j) + eta)
+
+([Cohen19], Lemma 4, applied to each side). A bound is a function ``(votes, problem) -> Radii`` whose
+radii may be negative (nothing is certified). A new bound is one function and one entry of
+``BOUNDS``.
 
 References
 ----------
 .. [Cohen19] J. Cohen, E. Rosenfeld and J. Z. Kolter, "Certified adversarial robustness via
    randomized smoothing", ICML 2019.
-.. [Elkan01] C. Elkan, "The foundations of cost-sensitive learning", IJCAI 2001.
+.. [Xin25] Y. Xin, D. Chen, M. Backes and X. Zhang, "Provably cost-sensitive adversarial defense
+   via randomized smoothing", ICML 2025.
 .. [Berger82] R. L. Berger, "Multiparameter hypothesis testing and acceptance sampling",
    Technometrics 24, 1982 (intersection-union tests).
 """
@@ -16,249 +22,263 @@ References
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
 from smoothcs.bounds.binomial import clopper_pearson_lower, clopper_pearson_upper
-from smoothcs.bounds.blockers import choose_blockers, single_blocker
+from smoothcs.bounds.blockers import BlockerSets, choose_blockers, single_blocker
 from smoothcs.bounds.exact import exact_group_radius, exact_pair_radius, exact_rejects
 from smoothcs.bounds.geometry import vote_root
-from smoothcs.decision._plurality import Counts, Floats, Mask, Problem, Radii
 
-Labels = NDArray[np.intp]
-
-DECISION_BOUNDS = ("closed-form", "exact")
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+Indices = NDArray[np.intp]
 
 # Scores this close to each other, relatively, are a tie: rounding must not decide.
 TIE = 1e-12
 
-# No radius is claimed beyond this many sigma: the normal tails underflow there.
-_LONGEST = 37.0
+
+class Radii(NamedTuple):
+    """Radii of n inputs: ``standard`` (n,), ``group`` (n,) and ``pair`` (n, m)."""
+
+    standard: Floats
+    group: Floats
+    pair: Floats
 
 
-def lowest_best(score: Floats) -> Labels:
-    """Index of the largest score of each row, the lowest at a tie."""
+@dataclass(frozen=True)
+class Problem:
+    """What radii are wanted for n inputs over m classes.
+
+    ``selection`` (n, m) votes, weighted by ``weights`` (m,), picked the class ``top`` (n,) of each
+    input; ``n`` (n,) estimation votes bound the radii against the sensitive targets ``omega``
+    (n, m). ``correct`` (n,) are the true class indices if the claims are to include "the smoothed
+    classifier predicts y". ``alpha`` is the level: a float, or one per input.
+    """
+
+    selection: Counts
+    n: Counts
+    omega: Mask
+    alpha: Any
+    bound: str
+    weights: Floats
+    simultaneous: bool = True
+    blockers: bool | int = True
+    correct: Indices | None = None
+
+    @property
+    def top(self) -> Indices:
+        """The class picked for each input."""
+        return weighted_winner(self.selection, self.weights)
+
+    @property
+    def ratio(self) -> Floats:
+        """Weight of each class relative to that of the class picked, (n, m)."""
+        return self.weights / self.weights[self.top][:, None]
+
+    @property
+    def n_together(self) -> NDArray[np.int64] | int:
+        """How many pair claims of an input share its level, (n, 1)."""
+        return np.maximum(self.omega.sum(axis=1, keepdims=True), 1) if self.simultaneous else 1
+
+    @property
+    def seen(self) -> Mask:
+        """Inputs whose class was picked, and is bounded, by votes."""
+        return (self.selection.sum(axis=1) > 0) & (self.n > 0)
+
+    def take(self, rows: Indices, level: float) -> Problem:
+        """The problem of some inputs that are tested at one level."""
+        return replace(
+            self,
+            selection=self.selection[rows],
+            n=self.n[rows],
+            omega=self.omega[rows],
+            alpha=level,
+            correct=None if self.correct is None else self.correct[rows],
+        )
+
+
+def weighted_winner(votes: NDArray[Any], weights: Floats) -> Indices:
+    """Index of the largest weighted vote of each row, the lowest at a tie."""
+    score = votes * (weights / weights.max())
     best = score.max(axis=1, keepdims=True)
     return (score >= best - TIE * np.abs(best)).argmax(axis=1)
 
 
-def weighted_winner(votes: NDArray, weights: Floats) -> Labels:
-    """The class with the largest weighted vote."""
-    return lowest_best(votes * (weights / weights.max()))
+def exact_radii(votes: Counts, problem: Problem) -> Radii:
+    """Radii of the exact test, with blocker sets fixed by the selection votes.
 
-
-def expected_cost_winner(votes: NDArray, costs: Floats) -> Labels:
-    """The class of least expected cost."""
-    # As the cost avoided against always paying the most: >= 0, so that a tie is relative to it.
-    return lowest_best(votes @ (costs.max() - costs))
-
-
-def share_root(shares: Floats, gaps: Floats, least: float) -> Floats:
-    """Root of least + sum_i gaps[i] Phi(PhiInv(shares[:, i]) - eta), never rounded up.
-
-    ``shares`` (n, t) rise along a row; -inf where the function is not positive at eta = 0.
+    Standard and group radii are intersection-union tests: each target at the full level.
     """
-    quantile = ndtri(shares)
-    # Far above the rounding error of the sum: what is not clearly positive is not positive.
-    margin = 1e-14 * (abs(least) + gaps.sum())
-
-    def positive(eta: Floats) -> Mask:
-        return least + ndtr(quantile - eta[:, None]) @ gaps > margin
-
-    low, high = np.zeros(len(shares)), np.full(len(shares), _LONGEST)
-    never = ~positive(low)
-    for _ in range(52):
-        middle = 0.5 * (low + high)
-        holds = positive(middle)
-        low, high = np.where(holds, middle, low), np.where(holds, high, middle)
-    return np.where(never, -np.inf, low)
+    n, omega, alpha = problem.n, problem.omega, problem.alpha
+    alone = single_blocker(problem.top, votes.shape[1], problem.weights)
+    others = np.arange(votes.shape[1]) != problem.top[:, None]
+    group_sets, pair_sets = _blocker_sets(problem)
+    return Radii(
+        standard=exact_group_radius(votes, alone, others, alpha, n=n),
+        group=exact_group_radius(votes, group_sets, omega, alpha, n=n),
+        pair=exact_pair_radius(votes, pair_sets, omega, alpha / problem.n_together, n=n),
+    )
 
 
-def cost_steps(costs: Floats, top: int, rival: int) -> tuple[Labels, Floats, float]:
-    """The expected cost of ``rival`` less that of ``top``, as steps over growing sets of classes.
+def closed_form_radii(votes: Counts, problem: Problem) -> Radii:
+    """Radii of the intersection-union argument [Berger82], all at failure probability ``alpha``.
 
-    With c_k = C[k, rival] - C[k, top] in falling order, sum_k c_k h_k = least + sum_i gaps[i] P_i,
-    where P_i is the share of the first ``ends[i] + 1`` classes of ``order``.  Returned is, for each
-    class, the first i whose set holds it (len(gaps) if none does), then the gaps and the least c_k.
+    The group radius is the least of the pair radii. It can only be too large if the bounds of the
+    *one* target with the smallest true radius fail: alpha/2 for the top class and alpha/2 for that
+    target, however many targets there are. Pair radii that are used together pay for each target.
     """
-    c = costs[:, rival] - costs[:, top]
-    order = np.argsort(-c, kind="stable")
-    gaps = -np.diff(c[order])
-    kept = np.flatnonzero(gaps > TIE * np.abs(c).max(initial=0.0))
-    entry = np.empty(len(c), dtype=np.intp)
-    entry[order] = np.searchsorted(kept, np.arange(len(c)))
-    return entry, gaps[kept], float(c.min())
+    n, omega, alpha = problem.n, problem.omega, problem.alpha
+    every = _pair_bounds(votes, problem, omega, alpha / 2)
+    return Radii(
+        standard=_standard(votes, n, problem),
+        group=np.where(omega, every, np.inf).min(axis=1),
+        pair=_pair_bounds(votes, problem, omega, alpha / (2 * problem.n_together)),
+    )
 
 
-def _cumulative_shares(values: NDArray, entry: Labels, n_steps: int) -> NDArray:
-    """Sums of the columns of ``values`` over the sets of `cost_steps`, of shape (n, n_steps)."""
-    total = [values[:, entry <= i].sum(axis=1) for i in range(n_steps)]
-    return np.stack(total, axis=1) if total else np.empty((len(values), 0), dtype=values.dtype)
+def paper_radii(votes: Counts, problem: Problem) -> Radii:
+    """Algorithms 1 and 2 of [Xin25], letter for letter; ``simultaneous`` does not enter them.
 
-
-def expected_cost_root(h: Floats, costs: Floats, top: int, rival: int) -> Floats:
-    """Radius of known probabilities within which ``rival`` does not become cheaper than ``top``."""
-    entry, gaps, least = cost_steps(costs, top, rival)
-    shares = np.clip(_cumulative_shares(h, entry, len(gaps)), 0.0, 1.0)
-    return share_root(shares, gaps, least)
-
-
-def expected_cost_bound(
-    votes: Counts, n: Counts, costs: Floats, top: int, rival: int, level: Floats | float
-) -> Floats:
-    """As `expected_cost_root`, from votes: too large with probability at most ``level``.
-
-    Every set whose share enters gets an equal part of the level (Bonferroni).
+    They are those of the plurality vote.
     """
-    entry, gaps, least = cost_steps(costs, top, rival)
-    counts = _cumulative_shares(votes, entry, len(gaps))
-    part = np.broadcast_to(level, n.shape)[:, None] / max(len(gaps), 1)
-    shares = clopper_pearson_lower(counts, n[:, None], part)
-    # A larger set holds at least the share of a smaller one.
-    return share_root(np.maximum.accumulate(shares, axis=1), gaps, least)
+    n, omega, alpha = problem.n, problem.omega, problem.alpha
+    n_top = _take(votes, problem.top)
+    standard = ndtri(clopper_pearson_lower(n_top, n, alpha))
+    lower = ndtri(clopper_pearson_lower(n_top, n, alpha / 2))
+    # The bound rises with the count: the largest bound is the bound of the largest count.
+    largest = np.where(omega, votes, 0).max(axis=1)
+    share = alpha / (2.0 * np.maximum(omega.sum(axis=1), 1))
+    group_upper = ndtri(clopper_pearson_upper(largest, n, share))
+    pair_upper = ndtri(clopper_pearson_upper(votes, n[:, None], alpha / 2))
+    return Radii(
+        standard=standard,
+        group=np.maximum(standard, 0.5 * (lower - group_upper)),
+        pair=np.maximum(standard[:, None], 0.5 * (lower[:, None] - pair_upper)),
+    )
 
 
-def radii_by_level(
-    bound: Callable[[Counts, Problem, float], Radii], votes: Counts, problem: Problem
-) -> Radii:
-    """Radii that are not positive certify nothing; ``problem.alpha`` may differ between inputs."""
-    levels = np.broadcast_to(np.asarray(problem.alpha, dtype=np.float64), problem.n.shape)
+BOUNDS: dict[str, Callable[[Counts, Problem], Radii]] = {
+    "exact": exact_radii,
+    "closed-form": closed_form_radii,
+    "paper": paper_radii,
+}
+
+
+def raw_radii(votes: Counts, problem: Problem) -> Radii:
+    """Bound each input's radii; -inf where the class was picked, or shown correct, by no votes."""
     n, m = votes.shape
     raw = Radii(np.full(n, -np.inf), np.full(n, -np.inf), np.full((n, m), -np.inf))
-    # An input whose class was picked, or would be bounded, by no votes has nothing certified.
-    seen = (problem.selection.sum(axis=1) > 0) & (problem.n > 0)
-    for level in np.unique(levels[seen]):
-        rows = np.flatnonzero(seen & (levels == level))
-        part = replace(
-            problem,
-            selection=problem.selection[rows],
-            n=problem.n[rows],
-            omega=problem.omega[rows],
-            alpha=float(level),
-            correct=None if problem.correct is None else problem.correct[rows],
-        )
-        for whole, some in zip(raw, bound(votes[rows], part, float(level)), strict=True):
-            whole[rows] = some
+    levels = np.broadcast_to(np.asarray(problem.alpha, dtype=np.float64), (n,))
+    for level in np.unique(levels[problem.seen]):
+        rows = np.flatnonzero(problem.seen & (levels == level))
+        part = problem.take(rows, float(level))
+        radii = BOUNDS[problem.bound](votes[rows], part)
+        shown = _shown_correct(votes[rows], part)
+        for whole, some in zip(raw, radii, strict=True):
+            whole[rows] = np.where(_column(shown, some), some, -np.inf)
     return raw
 
 
-def weighted_radii(votes: Counts, problem: Problem, alpha: float, weights: Floats) -> Radii:
-    """Radii of the weighted vote at failure probability alpha."""
-    n, omega = problem.n, problem.omega
-    top = weighted_winner(problem.selection, weights)
-    alone = single_blocker(top, len(weights), weights)
-    n_targets = np.maximum(omega.sum(axis=1, keepdims=True), 1) if problem.simultaneous else 1
-    if problem.bound == "exact":
-        others = np.arange(len(weights)) != top[:, None]
-        group_sets = pair_sets = alone
-        if problem.blockers is not False:
-            size = 3 if problem.blockers is True else int(problem.blockers)
-            group_sets, pair_sets = (
-                choose_blockers(problem.selection, omega, allowed, max_size=size, weights=weights)
-                for allowed in (~omega, None)
-            )
-        radii = Radii(
-            standard=exact_group_radius(votes, alone, others, alpha),
-            group=exact_group_radius(votes, group_sets, omega, alpha),
-            pair=exact_pair_radius(votes, pair_sets, omega, alpha / n_targets),
-        )
-    else:
-        every = _closed_form(votes, n, top, omega, alone.scale, alpha / 2, alpha / 2)
-        radii = Radii(
-            standard=_standard(votes, n, top, alpha, weights),
-            group=np.where(omega, every, np.inf).min(axis=1),
-            pair=_closed_form(
-                votes, n, top, omega, alone.scale, alpha / 2, alpha / (2 * n_targets)
-            ),
-        )
-    if problem.correct is not None:
-        # Every rival at the full level (intersection-union).
-        own = np.take_along_axis(votes, problem.correct[:, None], axis=1)
-        is_own = np.arange(len(weights)) == problem.correct[:, None]
-        ratio = weights / weights[problem.correct][:, None]
-        rivals = np.where(is_own, 0, votes)
-        shown = (exact_rejects(own, rivals, n[:, None], 0.0, alpha, ratio) | is_own).all(axis=1)
-        radii = _where(shown, radii)
-    return radii
+def pairs_certified(votes: Counts, problem: Problem, eta: Any) -> Mask:
+    """Tell for each input and class whether the pair radius exceeds ``eta``, one per input.
 
-
-def expected_cost_radii(votes: Counts, problem: Problem, alpha: float, costs: Floats) -> Radii:
-    """Radii of the rule of least expected cost at failure probability alpha."""
-    n, omega = problem.n, problem.omega
-    top = expected_cost_winner(problem.selection, costs)
-    every = _expected_cost_pairs(votes, n, top, costs, np.full(len(votes), alpha))
-    share = alpha / np.maximum(omega.sum(axis=1), 1)
-    pair = _expected_cost_pairs(votes, n, top, costs, share) if problem.simultaneous else every
-    radii = Radii(
-        # The class itself is no rival; as a target it is costly, and nothing is certified.
-        standard=np.where(np.arange(len(costs)) == top[:, None], np.inf, every).min(axis=1),
-        group=np.where(omega, every, np.inf).min(axis=1),
-        pair=np.where(omega, pair, -np.inf),
+    For the exact bound one test each, where a radius would take a search.
+    """
+    etas = np.broadcast_to(np.asarray(eta, dtype=np.float64), (len(votes),))
+    if problem.bound != "exact":
+        return raw_radii(votes, problem).pair > etas[:, None]
+    sets = _blocker_sets(problem)[1]
+    levels = np.broadcast_to(np.reshape(problem.alpha, (-1, 1)) / problem.n_together, votes.shape)
+    row, target = np.nonzero(problem.omega & problem.seen[:, None])
+    shown = np.zeros(votes.shape, dtype=bool)
+    shown[row, target] = exact_rejects(
+        sets.count(votes)[row, target],
+        votes[row, target],
+        problem.n[row],
+        etas[row],
+        levels[row, target],
+        sets.scale[row, target],
     )
-    if problem.correct is not None:
-        ahead = _expected_cost_pairs(votes, n, problem.correct, costs, np.full(len(votes), alpha))
-        is_own = np.arange(len(costs)) == problem.correct[:, None]
-        radii = _where(((ahead >= 0) | is_own).all(axis=1), radii)
-    return radii
+    return shown & _shown_correct(votes, problem)[:, None]
 
 
-def _expected_cost_pairs(
-    votes: Counts, n: Counts, top: Labels, costs: Floats, level: Floats
+def _shown_correct(votes: Counts, problem: Problem) -> Mask:
+    """Tell for which inputs it is shown that the smoothed classifier predicts ``correct``.
+
+    Every rival is tested at the full level (intersection-union).
+    """
+    if problem.correct is None:
+        return np.ones(len(votes), dtype=bool)
+    own = problem.correct[:, None]
+    is_own = np.arange(votes.shape[1]) == own
+    beaten = exact_rejects(
+        np.take_along_axis(votes, own, axis=1),
+        np.where(is_own, 0, votes),
+        problem.n[:, None],
+        0.0,
+        np.reshape(problem.alpha, (-1, 1)),
+        problem.weights / problem.weights[own],
+    )
+    return (beaten | is_own).all(axis=1)
+
+
+def _blocker_sets(problem: Problem) -> tuple[BlockerSets, BlockerSets]:
+    """Return the sets for the claim about the group and for the claims about pairs."""
+    selection, omega, weights = problem.selection, problem.omega, problem.weights
+    if problem.blockers is False:
+        alone = single_blocker(problem.top, len(weights), weights)
+        return alone, alone
+    size = 3 if problem.blockers is True else int(problem.blockers)
+    return (
+        choose_blockers(selection, omega, ~omega, max_size=size, weights=weights),
+        choose_blockers(selection, omega, max_size=size, weights=weights),
+    )
+
+
+def _pair_bounds(
+    votes: Counts, problem: Problem, targets: Mask, level_target: Floats | float
 ) -> Floats:
-    """Radius within which each class stays dearer than the top class; -inf for the latter."""
-    radius = np.full(votes.shape, -np.inf)
-    for a in np.unique(top):
-        rows = np.flatnonzero(top == a)
-        for j in range(len(costs)):
-            if j != a:
-                radius[rows, j] = expected_cost_bound(
-                    votes[rows], n[rows], costs, int(a), j, level[rows]
-                )
-    return radius
+    """Radius of each target from one bound for the top class, at alpha/2, and one for the target.
 
-
-def _where(shown: Mask, radii: Radii) -> Radii:
-    """Certify nothing where the claim about the label is not shown."""
-    return Radii(*(np.where(shown if r.ndim == 1 else shown[:, None], r, -np.inf) for r in radii))
-
-
-def _closed_form(
-    votes: Counts,
-    n: Counts,
-    top: Labels,
-    omega: Mask,
-    ratio: Floats,
-    level_top: float,
-    level_target: Floats | float,
-) -> Floats:
-    """Radius of each target from one bound for the top class and one for the target."""
-    n_top = np.take_along_axis(votes, top[:, None], axis=1)
-    lower = clopper_pearson_lower(n_top, n[:, None], level_top)
+    -inf outside ``targets``, and for the top class itself, which nothing keeps from winning.
+    """
+    n = problem.n[:, None]
+    lower = clopper_pearson_lower(_take(votes, problem.top)[:, None], n, problem.alpha / 2)
     # Where the lower bound holds, no other class can have more than the rest.
-    upper = np.minimum(clopper_pearson_upper(votes, n[:, None], level_target), 1.0 - lower)
-    radius = vote_root(lower, upper, ratio)
-    # nan: the top class itself, which nothing keeps from winning.
-    return np.where(omega & ~np.isnan(radius), radius, -np.inf)
+    upper = np.minimum(clopper_pearson_upper(votes, n, level_target), 1.0 - lower)
+    radius = vote_root(lower, upper, problem.ratio)
+    return np.where(targets & ~np.isnan(radius), radius, -np.inf)
 
 
-def _standard(votes: Counts, n: Counts, top: Labels, alpha: float, weights: Floats) -> Floats:
+def _standard(votes: Counts, n: Counts, problem: Problem) -> Floats:
     """Radius within which the top class stays ahead of every rival, each shown at level alpha.
 
     Rivals that count no more than the top class are given all its missing votes, as in [Cohen19]:
-    one bound at alpha.  For a heavier rival that would be much too pessimistic: its own votes are
-    bounded, as those of a target are.  The weights alone decide which, so alpha is not spent twice.
+    one bound at alpha. For a heavier rival that would be much too pessimistic: its own votes are
+    bounded, as those of a target are. The weights alone decide which, so alpha is not spent twice.
     """
-    own = np.arange(len(weights)) == top[:, None]
-    ratio = weights / weights[top][:, None]
-    heavier = ~own & (ratio > 1.0 + TIE)
-    lighter = np.where(own | heavier, 0.0, ratio).max(axis=1)
-    n_top = np.take_along_axis(votes, top[:, None], axis=1)[:, 0]
-    lower = clopper_pearson_lower(n_top, n, alpha)
+    own = np.arange(votes.shape[1]) == problem.top[:, None]
+    heavier = ~own & (problem.ratio > 1.0 + TIE)
+    lighter = np.where(own | heavier, 0.0, problem.ratio).max(axis=1)
+    lower = clopper_pearson_lower(_take(votes, problem.top), n, problem.alpha)
     any_lighter = lighter > 0
-    against_lighter = vote_root(lower, 1.0 - lower, np.where(any_lighter, lighter, 1.0))
-    against = _closed_form(votes, n, top, heavier, ratio, alpha / 2, alpha / 2)
-    against[~heavier] = np.inf
-    return np.minimum(np.where(any_lighter, against_lighter, np.inf), against.min(axis=1))
+    radius = vote_root(lower, 1.0 - lower, np.where(any_lighter, lighter, 1.0))
+    radius = np.where(any_lighter, radius, np.inf)
+    if heavier.any():
+        against = _pair_bounds(votes, problem, heavier, problem.alpha / 2)
+        radius = np.minimum(radius, np.where(heavier, against, np.inf).min(axis=1))
+    return radius
+
+
+def _take(rows: Counts, column: Indices) -> Counts:
+    return np.take_along_axis(rows, column[:, None], axis=1)[:, 0]
+
+
+def _column(per_input: Mask, like: Floats) -> Mask:
+    return per_input if like.ndim == 1 else per_input[:, None]

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from smoothcs._estimator._unwrap import final_step
 from smoothcs.certification._certify import Certificates
-from smoothcs.scoring import _final_step as final_step
 
 # Okabe & Ito's colours, told apart with every common colour vision deficiency; yellow, which is
 # lost on white paper, is left out. Line styles say the same where there is no colour at all.

@@ -7,3 +7,5 @@ from smoothcs.sequential._decisions import StoppingRule as StoppingRule
 from smoothcs.sequential._looks import look_schedule as look_schedule
 from smoothcs.sequential._prediction import PredictionRule as PredictionRule
 from smoothcs.sequential._radius import RadiusRule as RadiusRule
+from smoothcs.sequential._together import KINDS as KINDS
+from smoothcs.sequential._together import Together as Together

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothcs.decision._votes import ExpectedCost, WeightedVote
+from smoothcs.decision import WeightedVotes as WeightedVote
 from smoothcs.sequential._decisions import StoppingRule
 from smoothcs.sequential._prediction import PredictionRule
 from smoothcs.sequential._radius import RadiusRule
@@ -22,12 +22,12 @@ KINDS = ("group", "pair", "standard", "label")
 """What can be decided: no sensitive target, not this target, the same label, the label itself."""
 
 
-def winner(decision: WeightedVote | ExpectedCost | None, votes: NDArray[Any]) -> NDArray[np.intp]:
+def winner(decision: WeightedVote | None, votes: NDArray[Any]) -> NDArray[np.intp]:
     """Return the class indices that votes make the decision rule (None: plurality) choose, (n,)."""
     return votes.argmax(axis=1) if decision is None else decision.winner(votes)
 
 
-class DecisionRules:
+class Together:
     """The schedule of the vote engine: how many votes the open claims of an input need next.
 
     Parameters
@@ -98,7 +98,7 @@ class DecisionRules:
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value}" for name, value in self._settings.items())
-        return f"DecisionRules(kinds={sorted(self.rules)}, {settings})"
+        return f"Together(kinds={sorted(self.rules)}, {settings})"
 
     def certified(self, kind: str) -> NDArray[np.bool_] | None:
         """Return what a rule has certified, (n, n_eps) or (n, n_eps, m) for "pair"."""

@@ -19,11 +19,11 @@ from smoothcs._classifier import CostSensitiveSmoothedClassifier
 from smoothcs._estimator._certify import check_can_certify
 from smoothcs._estimator._inputs import check_inputs, check_labels, is_dataset
 from smoothcs._estimator._state import unchanged_on_error
+from smoothcs._estimator._unwrap import certify, certify_at, final_step
 from smoothcs._validation import check_choice, check_integer, check_positive, check_real
-from smoothcs.decision._votes import WeightedVote
-from smoothcs.scoring import _final_step
+from smoothcs.certification import Certificates, CertifiedAt
+from smoothcs.decision import WeightedVotes
 from smoothcs.tuning._decision import OBJECTIVES, TunedDecision, _check_floor, tune
-from smoothcs.votes._sample import sample_votes
 
 
 class TunedDecisionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
@@ -39,16 +39,16 @@ class TunedDecisionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
     ----------
     estimator : CostSensitiveSmoothedClassifier, or a Pipeline that ends in one
         Its costs, ``sigma``, ``alpha`` and ``n_estimation`` are those for which weights are found;
-        its ``decision`` must be "plurality".
+        its ``decision`` must be None: it is what is tuned.
     eps : float, default=None
         Attack radius for which to tune, in the units of what reaches the smoothed classifier, and
         at which ``score`` then speaks; None: that of the estimator.
     objective : {"rob_cs", "rob_cost"}, default="rob_cs"
-        "rob_cs" is to be large, "rob_cost" small.
+        "rob_cs" is maximised, "rob_cost" minimised.
     max_accuracy_loss : float, default=0.01
         Largest loss of accuracy against the plurality vote, as seen out-of-sample.
     min_accuracy : float, default=None
-        Lowest accuracy; if given, ``max_accuracy_loss`` is not looked at.
+        Lowest accuracy; if given, ``max_accuracy_loss`` is ignored.
     validation : float, int, splitter, iterable or "prefit", default=0.2
         On what to tune. A float: a share of the data, stratified by class. An int or a splitter of
         scikit-learn: every fold, by a copy trained on the others. "prefit": all data given to
@@ -210,10 +210,13 @@ class TunedDecisionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         clf, X = self._reached(X)
         return clf.predict_proba(X)
 
-    def certify(self, X: Any, y: Any = None, **params: Any) -> Any:
+    def certify(self, X: Any, y: Any = None, **params: Any) -> Certificates:
         """Certify each input; see :meth:`CostSensitiveSmoothedClassifier.certify`."""
-        clf, X = self._reached(X)
-        return clf.certify(X, y, **params)
+        return certify(self, X, y, **params)
+
+    def certify_at(self, X: Any, y: Any = None, eps: Any = None, **params: Any) -> CertifiedAt:
+        """Decide at eps; see :meth:`CostSensitiveSmoothedClassifier.certify_at`."""
+        return certify_at(self, X, y, eps, **params)
 
     def certify_radius(self, X: Any, y: Any = None, kind: str = "group") -> np.ndarray:
         """Return radii; see :meth:`CostSensitiveSmoothedClassifier.certify_radius`."""
@@ -233,7 +236,7 @@ class TunedDecisionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
     def _reached(self, X: Any) -> tuple[Any, Any]:
         """Return the smoothed classifier, and X as it reaches it."""
         check_is_fitted(self)
-        return _final_step(self.estimator_, X)
+        return final_step(self.estimator_, X)
 
     def _check_parameters(self) -> None:
         final = _last(self.estimator)
@@ -242,14 +245,19 @@ class TunedDecisionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
                 "estimator must be a CostSensitiveSmoothedClassifier or a Pipeline that ends in "
                 f"one; got {type(final).__name__}."
             )
-        if not (isinstance(final.decision, str) and final.decision == "plurality"):
+        if final.decision is not None:
             raise ValueError(
-                "decision of the estimator must be 'plurality': it is what is tuned; "
+                "decision of the estimator must be None: it is what is tuned; "
                 f"got {final.decision!r}."
             )
         # What is tuned is certified in the end: refuse before training what cannot be.
-        weighted = WeightedVote(np.ones(2))
-        check_can_certify(final.n_estimation, final.alpha, final.bound, weighted)
+        unequal = WeightedVotes([1.0, 2.0])
+        if final.bound not in unequal.align(2).bounds:
+            raise ValueError(
+                f"bound of the estimator is {final.bound!r}, which applies to the plurality vote "
+                "alone: tuned votes need 'exact' or 'closed-form'."
+            )
+        check_can_certify(final.n_estimation, final.alpha, final.bound, WeightedVotes.equal(2))
         if self.eps is not None:
             check_positive("eps", self.eps)
         check_choice("objective", self.objective, OBJECTIVES)
@@ -298,17 +306,11 @@ class TunedDecisionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         return clone(self.estimator).fit(X, None if is_dataset(X) else y)
 
     def _vote(self, fitted: Any, X: Any) -> tuple[CostSensitiveSmoothedClassifier, np.ndarray]:
-        clf, X = _final_step(fitted, X)
+        clf, X = final_step(fitted, X)
         # A key of its own: certificates must not rest on noise that the weights have seen.
         key = hashlib.blake2b(clf.vote_key_, digest_size=len(clf.vote_key_), person=b"tuning")
-        return clf, sample_votes(
-            clf.module_,
-            check_inputs(clf, X, reset=False),
-            self.n_votes,
-            clf.sigma,
-            purpose="estimation",
-            **{**clf._vote_params(), "random_state": key.digest()},
-        )
+        draw = clf._draw(check_inputs(clf, X, reset=False))
+        return clf, draw(self.n_votes, purpose="estimation", random_state=key.digest())
 
     def _tune(
         self, clf: CostSensitiveSmoothedClassifier, votes: np.ndarray, y: np.ndarray
@@ -354,7 +356,7 @@ def _with_decision(estimator: Any, weights: dict[Any, float]) -> Any:
         name, last = estimator.steps[-1]
         estimator.steps = [*estimator.steps[:-1], (name, _with_decision(last, weights))]
         return estimator
-    return estimator.set_params(decision=dict(weights))
+    return estimator.set_params(decision=WeightedVotes(dict(weights)))
 
 
 def _part(X: Any, rows: np.ndarray) -> Any:

@@ -20,7 +20,7 @@ from smoothcs._validation import (
     check_real,
 )
 from smoothcs.bounds.binomial import check_votes, clopper_pearson_lower, clopper_pearson_upper
-from smoothcs.certification._certificates import Certificates
+from smoothcs.certification import Certificates
 from smoothcs.cost import CostMatrix, as_cost_matrix
 from smoothcs.tuning._frontier import (
     STEP,
@@ -170,11 +170,11 @@ def tune_decision(
     cost_matrix : CostMatrix or anything it can be built from, default=None
         None: that of the certificates, else every mistake costs 1.
     eps : float
-        Attack radius > 0 at which the objective speaks, in the units of sigma.
+        Attack radius > 0 at which the objective is taken, in the units of sigma.
     objective : {"rob_cs", "rob_cost"}, default="rob_cs"
-        "rob_cs" is to be large, "rob_cost" small.
+        "rob_cs" is maximised, "rob_cost" minimised.
     min_accuracy : float, default=None
-        Lowest accuracy allowed; if given, ``max_accuracy_loss`` is not looked at.
+        Lowest accuracy allowed; if given, ``max_accuracy_loss`` is ignored.
     max_accuracy_loss : float, default=0.01
         Largest loss of accuracy against the plurality vote, on the same inputs.
     sigma : float, default=None

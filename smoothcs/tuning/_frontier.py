@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtri
 
-from smoothcs.decision._radii import Floats, Labels, Mask, weighted_winner
+from smoothcs.decision._radii import Floats, Indices, Mask, weighted_winner
 
 # Log weights are multiples of this: steps of 9 percent, too coarse to fit single examples.
 STEP = np.log(2.0) / 8.0
@@ -30,14 +30,14 @@ _TIE = 1e-9
 class Frontier(NamedTuple):
     """Points no other point beats in both numbers, by falling accuracy.
 
-    ``log_weights`` (p, m) in steps, ``accuracy`` (p,) and ``gain`` (p,), which is to be large.
+    ``log_weights`` (p, m) in steps, ``accuracy`` (p,) and ``gain`` (p,), which is maximised.
     """
 
     log_weights: NDArray[np.int64]
     accuracy: Floats
     gain: Floats
 
-    def take(self, points: Labels) -> Frontier:
+    def take(self, points: Indices) -> Frontier:
         """Some of the points."""
         return Frontier(self.log_weights[points], self.accuracy[points], self.gain[points])
 
@@ -55,8 +55,8 @@ class VoteTable:
     """
 
     votes: NDArray[np.int64]
-    truth: Labels
-    sensitive: Labels
+    truth: Indices
+    sensitive: Indices
     omega: Mask
     stake: Floats
     together: bool
@@ -75,7 +75,7 @@ class VoteTable:
         total = self.stake.max(axis=1) if self.together else self.stake.sum(axis=1)
         return float(total.mean())
 
-    def take(self, rows: Labels) -> VoteTable:
+    def take(self, rows: Indices) -> VoteTable:
         """The table of some inputs."""
         place = np.full(len(self.votes), -1)
         place[rows] = np.arange(len(rows))
@@ -134,7 +134,7 @@ class VoteTable:
         return accuracy, gain
 
     def _thresholds(
-        self, v: Floats, chosen: Mask, a_in: Labels, a_out: Labels, change: Floats
+        self, v: Floats, chosen: Mask, a_in: Indices, a_out: Indices, change: Floats
     ) -> tuple[Floats, Floats]:
         """Each target is held for moves below the first number and above the second."""
         rows = np.arange(len(change))
@@ -158,7 +158,7 @@ def vote_table(
     selection: NDArray[np.int64],
     lower: Floats,
     upper: Floats,
-    truth: Labels,
+    truth: Indices,
     omega: Mask,
     costs: Floats,
     eta: float,
@@ -208,7 +208,7 @@ def search(table: VoteTable, span: int, directions: list[Mask]) -> Frontier:
 
 
 def cross_fit(
-    table: VoteTable, folds: Labels, span: int, directions: list[Mask], losses: Floats
+    table: VoteTable, folds: Indices, span: int, directions: list[Mask], losses: Floats
 ) -> tuple[Floats, Floats]:
     """Accuracy and gain on held-out folds, of weights that lose at most ``losses`` on the others.
 
@@ -254,7 +254,7 @@ def joined(parts: list[Frontier]) -> Frontier:
     )
 
 
-def undominated(accuracy: Floats, gain: Floats) -> Labels:
+def undominated(accuracy: Floats, gain: Floats) -> Indices:
     """Indices, by falling accuracy, of points of larger gain than all before; the first of equals.
 
     Examples

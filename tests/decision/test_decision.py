@@ -1,4 +1,4 @@
-"""Decision rules and their certificates against closed forms, truth and enumeration."""
+"""Weighted votes and their certificates against closed forms, truth and enumeration."""
 
 from itertools import combinations
 from math import lgamma
@@ -15,23 +15,8 @@ from scipy.stats import binomtest
 from smoothcs.bounds import top_two_abstains
 from smoothcs.bounds.geometry import blocker_radius
 from smoothcs.certification import Certificates, certify_votes
-from smoothcs.certification._decision import (
-    DecisionCertificates,
-    ExpectedCost,
-    WeightedVote,
-    certify_decision,
-    certify_expected_cost,
-    certify_weighted_votes,
-    expected_cost_label,
-    resolve_decision,
-    weighted_label,
-    weighted_radius,
-)
-from smoothcs.decision._radii import expected_cost_root
+from smoothcs.decision import WeightedVotes, as_decision, weighted_radius
 from smoothcs.sequential import PredictionRule, StoppingRule
-from smoothcs.tuning import tune_decision
-from smoothcs.tuning._decision import _families, _read
-from smoothcs.tuning._frontier import STEP
 
 BOUNDS = ["closed-form", "exact"]
 TRIALS = 100_000
@@ -39,6 +24,14 @@ ALPHA = 0.05
 
 probabilities = st.floats(1e-6, 1 - 1e-6)
 weights_of_two = st.floats(0.02, 50)
+
+
+def weighted_label(votes, weights):
+    return WeightedVotes(weights).align(len(weights)).winner(votes)
+
+
+def certify_weighted_votes(selection, estimation, *, weights, **options):
+    return certify_votes(selection, estimation, decision=WeightedVotes(weights), **options)
 
 
 def cost_row(omega, m, seed=0):
@@ -92,14 +85,31 @@ def law(votes, h):
     return np.exp(log_h + np.array(ways)[:, None])
 
 
+def test_decisions_are_read_by_label_and_position_and_nothing_else():
+    classes = ["benign", "malignant"]
+    for plain in (None, "argmax"):
+        assert as_decision(plain, classes).is_plurality
+    for weights in ([1, 2], {"malignant": 2}):
+        assert as_decision(WeightedVotes(weights), classes).weights.tolist() == [1, 2]
+    assert as_decision(WeightedVotes([3, 3]), classes).is_plurality
+    with pytest.raises(ValueError, match="decided inside the base classifier"):
+        as_decision("min-cost", classes)
+    with pytest.raises(ValueError, match="None, 'argmax' or a WeightedVotes; got 'median'"):
+        as_decision("median", classes)
+    with pytest.raises(ValueError, match="'other', which is none of"):
+        as_decision(WeightedVotes({"other": 1.0}), classes)
+    for bare in ([1, 2], {"malignant": 2}, object()):
+        with pytest.raises(TypeError, match="wrap weights of votes as WeightedVotes"):
+            as_decision(bare, classes)
+
+
 # -- labels -------------------------------------------------------------------------------------
 
 
-def test_weights_and_costs_decide_and_ties_go_to_the_lowest_index():
+def test_weights_decide_and_ties_go_to_the_lowest_index():
     votes = [[60, 40, 0], [30, 10, 0], [0, 0, 0]]
     assert weighted_label(votes, [1, 2, 9]).tolist() == [1, 0, 0]
     assert weighted_label([[3, 1], [1, 3]], [0.1, 0.3]).tolist() == [0, 1]
-    assert expected_cost_label([[3, 1], [3, 1.1]], [[0, 1], [3, 0]]).tolist() == [0, 1]
 
 
 @given(
@@ -107,23 +117,9 @@ def test_weights_and_costs_decide_and_ties_go_to_the_lowest_index():
     st.lists(st.sampled_from([0.1, 0.2, 0.3, 1.0, 2.0, 3.0]), min_size=3, max_size=3),
     st.floats(1e-3, 1e3),
 )
-def test_only_ratios_of_weights_and_costs_matter(votes, weights, scale):
+def test_only_ratios_of_weights_matter(votes, weights, scale):
     scaled = scale * np.array(weights)
     assert weighted_label([votes], scaled) == weighted_label([votes], weights)
-    costs = np.array(weights)[:, None] * (1 - np.eye(3))
-    assert expected_cost_label([votes], scale * costs) == expected_cost_label([votes], costs)
-
-
-@given(st.lists(st.integers(0, 40), min_size=4, max_size=4), st.integers(0, 10**6))
-def test_least_expected_cost_is_the_definition(votes, seed):
-    costs = np.round(random_costs(np.random.default_rng(seed), 4), 3)
-    expected = [sum(votes[k] * costs[k, j] for k in range(4)) for j in range(4)]
-    assert expected[int(expected_cost_label([votes], costs)[0])] <= min(expected) + 1e-9
-
-
-def test_a_class_that_never_costs_anything_is_refused_as_always_cheapest():
-    with pytest.raises(ValueError, match="column 1"):
-        expected_cost_label([[1, 2]], [[0, 0], [10, 0]])
 
 
 # -- the radius of one pair ---------------------------------------------------------------------
@@ -216,43 +212,6 @@ def test_certificates_do_not_depend_on_the_scale_of_the_weights(rng, bound):
     assert (one.radius_group > 0).sum() > 10
 
 
-def test_uniform_costs_reproduce_the_plurality_vote(rng):
-    h = rng.dirichlet([2.0, 1, 0.5, 0.2], 60)
-    votes, selection = rng.multinomial(400, h), rng.multinomial(50, h)
-    costs, y = cost_row([2, 3], 4), np.zeros(60, dtype=int)
-    options = {"sigma": 0.5, "cost_matrix": costs, "y": y}
-    uniform = 2.0 * (1 - np.eye(4))
-    ours = certify_expected_cost(selection, votes, decision_costs=uniform, **options)
-    plain = certify_votes(selection, votes, bound="closed-form", **options)
-    np.testing.assert_allclose(ours.radius_group, plain.radius_group, rtol=0, atol=1e-9)
-    # Simultaneous pairs share alpha otherwise: here both halves pay for each target.
-    single = [
-        f(selection, votes, simultaneous=False, **options, **more)
-        for f, more in (
-            (certify_expected_cost, {"decision_costs": uniform}),
-            (certify_votes, {"bound": "closed-form"}),
-        )
-    ]
-    np.testing.assert_allclose(single[0].radius_pair, single[1].radius_pair, rtol=0, atol=1e-9)
-    assert (plain.radius_group > 0).sum() > 10
-
-
-def test_costs_of_the_true_class_alone_reproduce_the_weighted_vote(rng):
-    h = rng.dirichlet([2.0, 1, 0.5, 0.2], 60)
-    votes, selection = rng.multinomial(400, h), rng.multinomial(50, h)
-    weights = np.array([1.0, 2.5, 0.4, 6.0])
-    options = {"sigma": 0.5, "cost_matrix": cost_row([2, 3], 4), "y": np.zeros(60, dtype=int)}
-    by_cost = certify_expected_cost(
-        selection, votes, decision_costs=weights[:, None] * (1 - np.eye(4)), **options
-    )
-    by_weight = certify_weighted_votes(
-        selection, votes, weights=weights, bound="closed-form", **options
-    )
-    assert (by_cost.label == by_weight.label).all()
-    np.testing.assert_allclose(by_cost.radius_group, by_weight.radius_group, rtol=0, atol=1e-9)
-    assert (by_weight.radius_group > 0).sum() > 5
-
-
 # -- two classes and a linear module: the distance to the shifted boundary ----------------------
 
 SIGMA = 0.5
@@ -279,35 +238,27 @@ def test_radius_of_a_linear_module_is_the_distance_to_the_shifted_boundary(weigh
     np.testing.assert_allclose(radius, np.abs(truth), rtol=1e-9)
 
 
-@pytest.mark.parametrize("rule", ["closed-form", "exact", "cost"])
-def test_a_million_votes_certify_97_percent_of_that_distance(rng, rule):
+@pytest.mark.parametrize("bound", BOUNDS)
+def test_a_million_votes_certify_97_percent_of_that_distance(rng, bound):
     weights = np.array([1.0, 3.0])
     margin = np.array([-1.0, 0.1, 0.4, 0.9])
     votes = rng.multinomial(1_000_000, linear_votes(margin))
     selection = rng.multinomial(1000, linear_votes(margin))
-    if rule == "cost":
-        costs = weights[:, None] * (1 - np.eye(2))
-        c = certify_expected_cost(selection, votes, decision_costs=costs, sigma=SIGMA)
-    else:
-        c = certify_weighted_votes(selection, votes, weights=weights, bound=rule, sigma=SIGMA)
+    c = certify_weighted_votes(selection, votes, weights=weights, bound=bound, sigma=SIGMA)
     truth = np.abs(shifted_distance(margin, weights))
     for radius in (c.radius_group, c.radius_standard):
         assert np.all(radius <= truth)
         assert np.all(radius >= 0.97 * truth)
 
 
-@pytest.mark.parametrize("rule", ["closed-form", "exact", "cost"])
+@pytest.mark.parametrize("bound", BOUNDS)
 @pytest.mark.parametrize("margin", [0.05, 0.4])
-def test_that_distance_is_exceeded_at_most_alpha_often(rng, rule, margin):
+def test_that_distance_is_exceeded_at_most_alpha_often(rng, bound, margin):
     weights = np.array([1.0, 3.0])
     votes, counts = tabulated(rng, 80, linear_votes(np.array([margin]))[0])
     selection = votes_for(1, len(votes), 2)
     options = {"sigma": SIGMA, "alpha": ALPHA}
-    if rule == "cost":
-        costs = weights[:, None] * (1 - np.eye(2))
-        c = certify_expected_cost(selection, votes, decision_costs=costs, **options)
-    else:
-        c = certify_weighted_votes(selection, votes, weights=weights, bound=rule, **options)
+    c = certify_weighted_votes(selection, votes, weights=weights, bound=bound, **options)
     truth = float(shifted_distance(margin, weights))
     for radius in (c.radius_standard, c.radius_group, np.nanmax(c.radius_pair, axis=1)):
         assert_fails_at_most(radius > truth + 1e-9, counts, ALPHA)
@@ -345,18 +296,14 @@ def test_radii_of_known_votes_never_exceed_the_true_distances(rng):
         classifier = Intervals(np.sort(rng.uniform(-1.5, 1.5, 4)))
         z = rng.uniform(-1, 1)
         h = classifier.probabilities(z)
-        w, costs = np.exp(rng.normal(0, 0.8, 5)), random_costs(rng, 5)
-        top, cheapest = int((w * h).argmax()), int((h @ costs).argmin())
+        w = np.exp(rng.normal(0, 0.8, 5))
+        top = int((w * h).argmax())
         for j in range(5):
             if j != top:
                 radius = weighted_radius(h[top], h[j], w[top], w[j], sigma=SIGMA)
                 assert radius <= classifier.distance(z, np.diag(w), [j]) + 1e-9
                 compared += radius > 0.01
-            if j != cheapest:
-                radius = SIGMA * expected_cost_root(h[None], costs, cheapest, j)[0]
-                assert radius <= classifier.distance(z, -costs, [j]) + 1e-9
-                compared += radius > 0.01
-    assert compared > 200
+    assert compared > 100
 
 
 SITES = [
@@ -369,14 +316,13 @@ SITES = [
 
 
 @pytest.mark.parametrize("site", range(len(SITES)))
-@pytest.mark.parametrize("rule", ["closed-form", "exact", "cost"])
-def test_no_costly_class_wins_within_the_radius_more_than_alpha_often(rng, rule, site):
+@pytest.mark.parametrize("bound", BOUNDS)
+def test_no_costly_class_wins_within_the_radius_more_than_alpha_often(rng, bound, site):
     edges, z, omega, weights = SITES[site]
     classifier, w = Intervals(edges), np.array(weights, dtype=float)
     h = classifier.probabilities(z)
     votes, counts = tabulated(rng, 24, h)
-    costs = random_costs(rng, 4)
-    scores = -costs if rule == "cost" else np.diag(w)
+    scores = np.diag(w)
     top = int((h @ scores).argmax())
     # Where the rule picks the target, another class is the target.
     omega = [k for k in omega if k != top] or [(top + 1) % 4]
@@ -387,10 +333,7 @@ def test_no_costly_class_wins_within_the_radius_more_than_alpha_often(rng, rule,
         "y": np.full(len(votes), top),
     }
     selection = votes_for(top, len(votes), 4)
-    if rule == "cost":
-        c = certify_expected_cost(selection, votes, decision_costs=costs, **options)
-    else:
-        c = certify_weighted_votes(selection, votes, weights=w, bound=rule, **options)
+    c = certify_weighted_votes(selection, votes, weights=w, bound=bound, **options)
     slack = 0.001  # the distances are found on a grid
     leaves = classifier.distance(z, scores, [k for k in range(4) if k != top])
     reached = np.array(
@@ -494,30 +437,6 @@ def test_enumerated_failure_probability_is_at_most_alpha(bound):
     assert (chance * together).sum(axis=0).max() <= 0.1
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_enumerated_failure_probability_of_expected_costs_is_at_most_alpha(seed):
-    costs = random_costs(np.random.default_rng(seed), 3)
-    votes, grid = compositions(20, 3), compositions(16, 3) / 16
-    chance = law(votes, grid)
-    c = certify_expected_cost(
-        votes_for(0, len(votes), 3),
-        votes,
-        sigma=1.0,
-        alpha=0.1,
-        decision_costs=costs,
-        cost_matrix=cost_row([1, 2], 3),
-        y=np.zeros(len(votes), dtype=int),
-    )
-    assert (c.label == 0).all()
-    pairs = [expected_cost_root(grid, costs, 0, j) for j in (1, 2)]
-    truth = np.maximum(np.stack(pairs, axis=1), 0.0) + 1e-9
-    for radius in (c.radius_standard, c.radius_group):
-        size = (chance * (radius[:, None] > truth.min(axis=1))).sum(axis=0)
-        assert 0.005 < size.max() <= 0.1
-    together = (c.radius_pair[:, None, 1:] > truth).any(axis=2)
-    assert (chance * together).sum(axis=0).max() <= 0.1
-
-
 # -- tightness: linear programmes over all classifiers with the same votes ----------------------
 
 
@@ -553,19 +472,6 @@ def worst_lead(h, scores, target, rivals, eta, n_bins=800):
     return -result.fun
 
 
-def test_given_the_votes_no_larger_radius_against_expected_cost_is_true(rng):
-    tried = 0
-    while tried < 4:
-        h, costs = rng.dirichlet([3.0, 1, 1, 1]), random_costs(rng, 4)
-        a = int((h @ costs).argmin())
-        j = (a + 1) % 4
-        radius = expected_cost_root(h[None], costs, a, j)[0]
-        if 0.05 < radius < 2.5:
-            tried += 1
-            assert worst_lead(h, -costs, j, [a], radius - 2e-3) < 0
-            assert worst_lead(h, -costs, j, [a], radius + 2e-3) > 0
-
-
 def test_given_the_votes_no_larger_radius_than_that_of_the_best_weighted_blockers_is_true(rng):
     tried = several = 0
     while tried < 5:
@@ -579,23 +485,6 @@ def test_given_the_votes_no_larger_radius_than_that_of_the_best_weighted_blocker
             assert worst_lead(h, np.diag(w), 3, [0, 1, 2], radius - 2e-3) < 0
             assert worst_lead(h, np.diag(w), 3, [0, 1, 2], radius + 2e-3) > 0
     assert several > 0
-
-
-def test_the_difference_of_costs_certifies_more_than_each_cost_by_itself(rng):
-    """The bound of [Elkan01]'s costs apart, from the same probabilities, is never larger."""
-    for _ in range(30):
-        h, costs = rng.dirichlet([3.0, 1, 1, 1]), random_costs(rng, 4)
-        a = int((h @ costs).argmin())
-
-        def apart(eta, j, h=h, costs=costs, a=a):
-            most, least = ndtr(ndtri(h) + eta), ndtr(ndtri(h) - eta)
-            return least @ costs[:, j] - most @ costs[:, a]
-
-        for j in set(range(4)) - {a}:
-            together = expected_cost_root(h[None], costs, a, j)[0]
-            if apart(0.0, j) > 0:
-                alone = brentq(apart, 0, 30, args=(j,)) if apart(30.0, j) < 0 else 30.0
-                assert together >= alone - 1e-9
 
 
 def test_a_second_blocker_certifies_more_where_it_helps():
@@ -613,13 +502,12 @@ def test_a_second_blocker_certifies_more_where_it_helps():
 
 
 @pytest.mark.parametrize("alpha", [0.2, 0.05])
-@pytest.mark.parametrize("rule", ["heavy", "light", "cost"])
+@pytest.mark.parametrize("rule", ["heavy", "light"])
 def test_a_wrong_label_is_predicted_at_most_alpha_often(alpha, rule):
     """Enumerated over all votes, at all probabilities of a grid, weighted ties included."""
     decision = {
-        "heavy": WeightedVote(np.array([1.0, 2.0, 4.0])),
-        "light": WeightedVote(np.array([3.0, 3.0, 1.0])),
-        "cost": ExpectedCost(np.array([[0.0, 1, 2], [3, 0, 1], [1, 5, 0]])),
+        "heavy": WeightedVotes(np.array([1.0, 2.0, 4.0])),
+        "light": WeightedVotes(np.array([3.0, 3.0, 1.0])),
     }[rule]
     votes, grid = compositions(30, 3), compositions(28, 3) / 28
     grid = np.concatenate([grid, np.array([[4, 2, 1], [1, 1, 3], [2, 1, 0]]) / [[7], [5], [3]]])
@@ -627,56 +515,50 @@ def test_a_wrong_label_is_predicted_at_most_alpha_often(alpha, rule):
     wrong = (named[:, None] >= 0) & (named[:, None] != decision.winner(grid))
     size = (law(votes, grid) * wrong).sum(axis=0)
     assert size.max() <= alpha
-    if rule != "cost":
-        assert size.max() > 0.3 * alpha
+    assert size.max() > 0.3 * alpha
     # It is not silent: clear votes get their label.
     assert (named >= 0).mean() > 0.3
 
 
 def test_equal_weights_predict_as_the_plurality_vote(rng):
     votes = rng.multinomial(60, rng.dirichlet(np.ones(4), 500))
-    abstains = WeightedVote(np.full(4, 0.3)).abstains(votes, 0.01)
+    abstains = WeightedVotes(np.full(4, 0.3)).abstains(votes, 0.01)
     assert (abstains == top_two_abstains(votes, 0.01)).all()
 
 
 def test_votes_for_nothing_abstain():
     votes = np.zeros((1, 3), dtype=int)
-    assert WeightedVote(np.array([1.0, 2.0, 1.0])).abstains(votes, 0.05).all()
-    assert ExpectedCost(random_costs(np.random.default_rng(0), 3)).abstains(votes, 0.05).all()
+    assert WeightedVotes(np.array([1.0, 2.0, 1.0])).abstains(votes, 0.05).all()
 
 
 # -- the certificates as an object --------------------------------------------------------------
 
 
-@pytest.fixture(params=["weights", "costs"])
-def certificates(request, rng):
+@pytest.fixture
+def certificates(rng):
     y = rng.integers(0, 3, 40)
     h = np.array([rng.dirichlet(1 + 6 * (np.arange(3) == k)) for k in y])
     votes, selection = rng.multinomial(500, h), rng.multinomial(50, h)
     options = {"sigma": 0.5, "cost_matrix": [[0, 1, 0], [5, 0, 5], [0, 0, 0]], "y": y}
-    if request.param == "weights":
-        return certify_weighted_votes(
-            selection, votes, weights=[1, 2, 1], bound="closed-form", **options
-        )
-    costs = [[0, 1, 1], [4, 0, 3], [1, 1, 0]]
-    return certify_expected_cost(selection, votes, decision_costs=costs, **options)
+    return certify_weighted_votes(
+        selection, votes, weights=[1, 2, 1], bound="closed-form", **options
+    )
 
 
 def test_certificates_survive_a_file(certificates, tmp_path):
     certificates.save(tmp_path / "c.npz")
     again = Certificates.load(tmp_path / "c.npz")
-    assert type(again) is DecisionCertificates
     for name in ("label", "radius_group", "radius_pair", "votes", "selection_votes"):
         np.testing.assert_array_equal(getattr(again, name), getattr(certificates, name))
-    assert type(again.rule) is type(certificates.rule)
+    assert again.decision == certificates.decision
 
 
 def test_a_file_whose_rule_does_not_fit_its_labels_is_refused(certificates, tmp_path):
-    wrong = {"weights": np.array([1e3, 1.0, 1.0]), "decision_costs": None}
+    wrong = {"decision": WeightedVotes(np.array([1e3, 1.0, 1.0]))}
     values = {name: getattr(certificates, name) for name in certificates.__dataclass_fields__}
-    DecisionCertificates(**values | wrong).save(tmp_path / "c.npz")
+    Certificates(**values | wrong).save(tmp_path / "c.npz")
     with pytest.raises(ValueError, match="label"):
-        DecisionCertificates.load(tmp_path / "c.npz")
+        Certificates.load(tmp_path / "c.npz")
 
 
 def test_a_part_of_the_certificates_keeps_rule_and_radii(certificates):
@@ -684,8 +566,8 @@ def test_a_part_of_the_certificates_keeps_rule_and_radii(certificates):
     assert len(part) == 10
     np.testing.assert_array_equal(part.radius_pair, certificates.radius_pair[10:20])
     np.testing.assert_array_equal(part.selection_votes, certificates.selection_votes[10:20])
-    assert type(part.rule) is type(certificates.rule)
-    assert "DecisionCertificates(10 inputs" in repr(part)
+    assert part.decision == certificates.decision
+    assert "WeightedVotes([1.0, 2.0, 1.0])" in repr(part)
 
 
 def test_robust_error_matrix_is_that_of_all_mistakes_being_costly(certificates):
@@ -703,7 +585,7 @@ def test_robust_error_matrix_is_that_of_all_mistakes_being_costly(certificates):
             assert share[j] == pytest.approx(1 - (clean.radius_pair[:, j] > 0.2).mean())
 
 
-def test_metrics_speak_of_the_rule(certificates):
+def test_metrics_are_those_of_the_weighted_vote(certificates):
     expected = certificates.radius_group[certificates.y != 2] > 0.1
     assert certificates.rob_cs(0.1) == pytest.approx(expected.mean())
     assert (certificates.label != certificates.selection_votes.argmax(axis=1)).any()
@@ -728,17 +610,12 @@ def test_nothing_is_certified_for_a_costly_class_or_without_votes():
     assert np.nansum(c.radius_pair[2:]) == 0
 
 
-@pytest.mark.parametrize("rule", ["weights", "costs"])
-def test_also_correct_drops_radii_where_the_label_is_not_shown(rule):
+def test_also_correct_drops_radii_where_the_label_is_not_shown():
     votes = [[900, 50, 50], [350, 600, 50]]
-    options = {"sigma": 1.0, "cost_matrix": cost_row([2], 3), "y": [0, 0]}
-    if rule == "weights":
-        certify, more = certify_weighted_votes, {"weights": [1, 1.1, 1]}
-    else:
-        certify, more = certify_expected_cost, {"decision_costs": 1 - np.eye(3)}
+    options = {"sigma": 1.0, "cost_matrix": cost_row([2], 3), "y": [0, 0], "weights": [1, 1.1, 1]}
     selection = [[90, 5, 5], [35, 60, 5]]
-    without = certify(selection, votes, **options, **more)
-    with_label = certify(selection, votes, also_correct=True, **options, **more)
+    without = certify_weighted_votes(selection, votes, **options)
+    with_label = certify_weighted_votes(selection, votes, also_correct=True, **options)
     assert (without.radius_group > 0).all()
     assert (with_label.radius_group > 0).tolist() == [True, False]
 
@@ -777,215 +654,13 @@ def test_wrong_input_is_refused_by_name(wrong, message):
 
 def test_the_smallest_n_is_exact():
     weights = [1.0, 3.0]
-    needed = WeightedVote(np.array(weights)).smallest_n(0.001)
+    needed = WeightedVotes(np.array(weights)).smallest_n(0.001, "closed-form")
     enough = certify_weighted_votes(
         [[0, 9]], [[0, needed]], weights=weights, sigma=1.0, bound="closed-form"
     )
     assert enough.radius_standard[0] > 0
     with pytest.raises(ValueError, match=f"smallest n that can is {needed}"):
         certify_weighted_votes([[0, 9]], [[0, needed - 1]], weights=weights, sigma=1.0)
-
-
-def test_decisions_are_read_by_name_label_and_position():
-    from smoothcs.cost import CostMatrix
-
-    cost = CostMatrix([[0, 1], [10, 0]], classes=["benign", "malignant"])
-    assert resolve_decision("plurality", cost) is None
-    assert isinstance(resolve_decision("min-cost", cost), ExpectedCost)
-    assert resolve_decision([1, 2], cost).weights.tolist() == [1, 2]
-    assert resolve_decision({"malignant": 2}, cost).weights.tolist() == [1, 2]
-    for wrong in ("median", {"other": 1.0}):
-        with pytest.raises(ValueError, match="decision"):
-            resolve_decision(wrong, cost)
-
-
-def test_one_entry_certifies_whatever_rule_was_resolved(rng):
-    votes = rng.multinomial(300, [0.5, 0.3, 0.2], 5)
-    rules = [None, WeightedVote(np.array([1.0, 2.0, 1.0])), ExpectedCost(2 - 2 * np.eye(3))]
-    direct = [
-        certify_votes(votes, votes, sigma=1.0),
-        certify_weighted_votes(votes, votes, weights=[1, 2, 1], sigma=1.0),
-        certify_expected_cost(votes, votes, sigma=1.0),
-    ]
-    for rule, expected in zip(rules, direct, strict=True):
-        got = certify_decision(rule, votes, votes, sigma=1.0)
-        np.testing.assert_array_equal(got.radius_pair, expected.radius_pair)
-        assert type(got) is type(expected)
-    for rule in rules[1:]:
-        with pytest.raises(ValueError, match="bound"):
-            certify_decision(rule, votes, votes, sigma=1.0, bound="paper")
-
-
-# -- tuning -------------------------------------------------------------------------------------
-
-
-def validation_set(rng, n=1500, m=4, n_votes=300):
-    """Votes of a classifier that often takes class 1, the sensitive one, for class 0."""
-    y = rng.integers(0, m, n)
-    concentration = np.full((n, m), 0.25)
-    concentration[np.arange(n), y] = 2.5
-    concentration[y == 1, 0] += 1.2
-    h = np.array([rng.dirichlet(row) for row in concentration])
-    return y, rng.multinomial(100, h), rng.multinomial(n_votes, h)
-
-
-COSTS = np.array([[0, 0, 0, 0], [8.0, 0, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]])
-
-
-@pytest.mark.parametrize("objective", ["rob_cs", "rob_cost"])
-def test_the_frontier_tells_what_certification_will_say(rng, objective):
-    y, selection, votes = validation_set(rng, n=500)
-    options = {"sigma": 0.5, "alpha": 0.01, "cost_matrix": COSTS, "bound": "closed-form"}
-    plain = certify_votes(selection, votes, y=y, **options)
-    tuned = tune_decision(plain, eps=0.2, objective=objective)
-    for i in range(0, len(tuned.frontier_weights), 7):
-        c = certify_weighted_votes(
-            selection, votes, y=y, weights=tuned.frontier_weights[i], **options
-        )
-        assert getattr(c, objective)(0.2) == pytest.approx(tuned.frontier_metric[i])
-        assert (c.label == y).mean() == pytest.approx(tuned.frontier_accuracy[i])
-    assert tuned.baseline_metric == pytest.approx(getattr(plain, objective)(0.2))
-
-
-@pytest.mark.parametrize("objective", ["rob_cs", "rob_cost"])
-@pytest.mark.parametrize("alpha", [None, 0.01])
-def test_a_line_search_agrees_with_evaluating_every_point(rng, objective, alpha):
-    y, _, votes = validation_set(rng, n=300, n_votes=60)
-    costs = COSTS + np.diag([0.0, 0, 2, 0])[::-1]
-    np.fill_diagonal(costs, 0.0)
-    table, _ = _read(votes, y, costs, 0.1, 0.5, alpha, None, objective == "rob_cs")
-    moves = np.arange(-20, 21)
-    for family in _families(table):
-        for chosen in family:
-            steps = rng.integers(-6, 7, 4)
-            accuracy, gain = table.along(steps, chosen, moves)
-            for i, move in enumerate(moves):
-                correct, total = table.totals(steps + move * chosen)
-                assert accuracy[i] == pytest.approx(correct / len(y))
-                assert gain[i] == pytest.approx(total / len(table.sensitive))
-
-
-def test_two_classes_reach_the_best_of_all_weights(rng):
-    y = rng.integers(0, 2, 800)
-    p = np.clip(rng.beta(2 + 2 * y, 3.0), 0.01, 0.99)
-    votes = rng.multinomial(200, np.column_stack([1 - p, p]))
-    costs = [[0, 0], [1, 0]]
-    tuned = tune_decision(votes, y, costs, 0.1, sigma=0.5, cv=0, max_accuracy_loss=0.02)
-    best = 0.0
-    h = (votes + 0.5) / 201
-    for step in range(-48, 49):
-        w = np.exp(STEP * np.array([0.0, step]))
-        label = weighted_label(votes, w)
-        if (label == y).mean() >= tuned.baseline_accuracy - 0.02 - 1e-12:
-            radius = weighted_radius(h[:, 1], h[:, 0], w[1], w[0], sigma=0.5)
-            best = max(best, ((radius > 0.1) & (label == 1))[y == 1].mean())
-    assert tuned.metric == pytest.approx(best)
-    assert tuned.accuracy >= tuned.baseline_accuracy - 0.02
-    assert best > tuned.baseline_metric
-
-
-def test_tuning_keeps_its_promise_on_fresh_inputs():
-    new_y, _, new_votes = validation_set(np.random.default_rng(99), n=10_000)
-    plain = (new_votes.argmax(axis=1) == new_y).mean()
-    h, rows = new_votes / 300, new_y == 1
-    lost, surprise = [], []
-    for seed in range(5):
-        y, _, votes = validation_set(np.random.default_rng(seed))
-        tuned = tune_decision(votes, y, COSTS, 0.2, sigma=0.5, max_accuracy_loss=0.01)
-        assert tuned.accuracy_cv >= tuned.baseline_accuracy - 0.01
-        assert tuned.metric_cv > 1.3 * tuned.baseline_metric
-        w = tuned.weights
-        label = weighted_label(new_votes, w)
-        radius = weighted_radius(
-            h[rows, 1][:, None], h[rows][:, [0, 2, 3]], w[1], w[[0, 2, 3]], sigma=0.5
-        )
-        robust = (radius > 0.2).all(axis=1) & (label[rows] == 1)
-        surprise.append(robust.mean() - tuned.metric_cv)
-        lost.append(plain - (label == new_y).mean())
-    # One validation set of 1500 knows a difference in accuracy to about one point.
-    assert np.mean(lost) < 0.018
-    assert abs(np.mean(surprise)) < 0.03
-
-
-def test_a_class_without_votes_is_not_taken_for_one_that_never_gets_any(rng):
-    # Hundred votes for class 0 do not tell that it withstands every weight of class 1.
-    y = np.repeat([0, 1], 300)
-    p = np.concatenate([np.full(300, 0.0005), rng.uniform(0.55, 0.95, 300)])
-    h = np.column_stack([1 - p, p])
-    tuned = tune_decision(
-        rng.multinomial(100, h), y, [[0, 1], [1, 0]], 1.0, sigma=0.5, max_accuracy_loss=0.05
-    )
-
-    def truly_robust(w):
-        own, other = h[np.arange(600), y], h[np.arange(600), 1 - y]
-        return (weighted_radius(own, other, w[y], w[1 - y], sigma=0.5) > 1.0).mean()
-
-    # Shares of 0 and 1 chose a weight of 45, said 0.97, and lost all of class 0.
-    assert tuned.weights[1] > tuned.weights[0]
-    assert truly_robust(tuned.weights) > truly_robust(np.ones(2)) == 0.5
-    assert tuned.metric_cv < truly_robust(tuned.weights) + 0.03
-
-
-def test_a_bolder_choice_from_the_same_frontier(rng):
-    y, _, votes = validation_set(rng, n=600)
-    tuned = tune_decision(votes, y, COSTS, 0.2, sigma=0.5)
-    bold = tuned.pick(max_accuracy_loss=0.1)
-    assert bold.metric_cv >= tuned.metric_cv
-    assert bold.accuracy_cv >= tuned.baseline_accuracy - 0.1
-    assert tuned.pick(max_accuracy_loss=0.01).weights.tolist() == tuned.weights.tolist()
-    floor = tuned.pick(min_accuracy=tuned.baseline_accuracy - 0.05)
-    assert floor.accuracy_cv >= tuned.baseline_accuracy - 0.05
-    with pytest.raises(ValueError, match="min_accuracy"):
-        tuned.pick(min_accuracy=0.9999)
-    assert (np.diff(tuned.frontier_metric_cv) > 0).all()
-    assert (np.diff(tuned.frontier_accuracy_cv) <= 0).all()
-    assert tuned.label_weights == dict(enumerate(tuned.weights.tolist()))
-    assert list(tuned.to_frame().columns[:2]) == ["accuracy", "rob_cs"]
-
-
-def test_tuning_is_deterministic_and_keeps_the_ratio(rng):
-    y, _, votes = validation_set(rng, n=400)
-    one, other = (tune_decision(votes, y, COSTS, 0.2, sigma=0.5, max_ratio=4.0) for _ in range(2))
-    np.testing.assert_array_equal(one.frontier_weights, other.frontier_weights)
-    np.testing.assert_array_equal(one.frontier_metric_cv, other.frontier_metric_cv)
-    ratio = one.frontier_weights.max(axis=1) / one.frontier_weights.min(axis=1)
-    assert ratio.max() <= 4.0 + 1e-9
-
-
-def test_where_no_weights_help_the_plurality_vote_stays():
-    votes = np.array([[90, 10, 0], [10, 90, 0], [0, 10, 90]] * 20)
-    tuned = tune_decision(votes, [0, 1, 2] * 20, cost_row([1], 3), 0.1, sigma=0.5)
-    assert tuned.weights.tolist() == [1, 1, 1]
-    assert tuned.metric == tuned.baseline_metric == 1.0
-
-
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"y": None}, "y must be given"),
-        ({"y": [0, 1]}, "y must hold"),
-        ({"sigma": None}, "sigma"),
-        ({"eps": None}, "eps"),
-        ({"eps": 0.0}, "eps"),
-        ({"objective": "accuracy"}, "objective"),
-        ({"cost_matrix": np.zeros((3, 3))}, "sensitive"),
-        ({"max_accuracy_loss": 2.0}, "max_accuracy_loss"),
-        ({"min_accuracy": 1.0, "y": [1, 1, 0]}, "min_accuracy"),
-        ({"cv": -1}, "cv"),
-        ({"selection": [[1, 2]]}, "selection"),
-    ],
-)
-def test_wrong_tuning_input_is_refused_by_name(wrong, message):
-    arguments = {
-        "votes": [[9, 1, 0], [1, 9, 0], [0, 1, 9]],
-        "y": [0, 1, 2],
-        "cost_matrix": None,
-        "eps": 0.1,
-        "sigma": 0.5,
-        "cv": 0,
-    }
-    with pytest.raises(ValueError, match=message):
-        tune_decision(**(arguments | wrong))
 
 
 # -- sequential decisions of a weighted vote ----------------------------------------------------
@@ -1054,16 +729,11 @@ def test_a_sequential_rule_proves_the_label_of_the_weighted_vote(rng):
     assert not run(without, rng, h, 1).certified.any()
 
 
-@pytest.mark.parametrize("rule", ["weights", "costs"])
-def test_sequential_predictions_are_those_of_the_rule_and_seldom_wrong(rng, rule):
-    decision = (
-        WeightedVote(np.array([1.0, 2.0, 1.0]))
-        if rule == "weights"
-        else ExpectedCost(np.array([[0.0, 1, 1], [2, 0, 2], [1, 1, 0]]))
-    )
-    clear = run(PredictionRule(50, n_max=2000, decision=decision), rng, [0.5, 0.4, 0.1], 50)
+def test_sequential_predictions_are_those_of_the_weighted_vote_and_seldom_wrong(rng):
+    w = [1.0, 2.0, 1.0]
+    clear = run(PredictionRule(50, n_max=2000, weights=w), rng, [0.5, 0.4, 0.1], 50)
     assert (clear.label == 1).all()
     assert clear.n_seen.max() < 2000
-    tie = run(PredictionRule(4000, alpha=0.1, decision=decision), rng, [0.6, 0.3, 0.1], 4000)
+    tie = run(PredictionRule(4000, alpha=0.1, weights=w), rng, [0.6, 0.3, 0.1], 4000)
     wrong = int((tie.label > 0).sum())
     assert binomtest(wrong, 4000, 0.1, alternative="greater").pvalue > 1e-4

@@ -1,0 +1,152 @@
+"""What all certificates share: when a radius may be published, and how records are kept."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from typing_extensions import Self
+
+from smoothcs._validation import check_choice
+from smoothcs.certification._metrics import CertifiedMetrics
+from smoothcs.certification._npz import read_npz, write_npz
+from smoothcs.cost import CostMatrix
+from smoothcs.decision import WeightedVotes
+from smoothcs.decision._radii import Radii
+
+HARMLESS_ERRORS = ["count", "zero"]
+
+
+def settle(
+    raw: Radii,
+    top: NDArray[np.intp],
+    omega: NDArray[np.bool_],
+    sigma: float,
+    dropped: NDArray[np.bool_] | None = None,
+) -> tuple[Radii, NDArray[np.bool_]]:
+    """Scale by sigma, and leave no positive radius where nothing may be claimed.
+
+    Returns the radii and which inputs are abstained on. All radii are 0 where the procedure
+    abstains, where the class picked is itself a sensitive target, and where ``dropped`` says so;
+    group radii are nan without a sensitive target, pair radii outside the sensitive targets.
+    """
+    costly = omega[np.arange(len(top)), top]
+    sensitive = omega.any(axis=1)
+    # Comparisons with nan are false, so a radius that is not a number certifies nothing.
+    avoids = ((raw.group > 0) & sensitive) | ((raw.pair > 0) & omega).any(axis=1)
+    abstained = ~((raw.standard > 0) | (avoids & ~costly))
+    void = abstained | costly
+    if dropped is not None:
+        void = void | dropped
+    standard, group, pair = (
+        np.where((r > 0) & ~void.reshape(-1, *[1] * (r.ndim - 1)), r, 0.0) * sigma for r in raw
+    )
+    radii = Radii(standard, np.where(sensitive, group, np.nan), np.where(omega, pair, np.nan))
+    return radii, abstained
+
+
+def sensitive_rows(
+    cost: CostMatrix, top: NDArray[np.intp], y: ArrayLike | None, harmless_errors: str
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None, NDArray[Any] | None]:
+    """Each input's sensitive targets, the inputs to drop, and y as labels."""
+    check_choice("harmless_errors", harmless_errors, HARMLESS_ERRORS)
+    if y is None:
+        if harmless_errors == "zero":
+            raise ValueError('harmless_errors="zero" compares with the true classes: pass y.')
+        return cost.omega[top], None, None
+    row = cost.encode(y)
+    if row.shape != top.shape:
+        raise ValueError(
+            f"y must hold one class for each input: expected shape {top.shape}, got {row.shape}."
+        )
+    dropped = top != row if harmless_errors == "zero" else None
+    return cost.omega[row], dropped, cost.labels[row]
+
+
+class Record(CertifiedMetrics):
+    """Base of the certificates, which are frozen dataclasses: arrays are read-only, files plain.
+
+    A subclass names its ``FORMAT`` and the types of the arrays that it stores.
+    """
+
+    FORMAT: ClassVar[str]
+    STORED_AS: ClassVar[dict[str, str]]
+    votes: NDArray[np.int64]
+    decision: WeightedVotes
+
+    def __post_init__(self) -> None:
+        for field in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray):
+                frozen = value.view()
+                frozen.flags.writeable = False
+                object.__setattr__(self, field.name, frozen)
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to ``path`` as npz without pickles; an existing file is replaced as a whole."""
+        entries: dict[str, Any] = {"format": self.FORMAT}
+        for field in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if field.name == "cost_matrix":
+                entries["costs"] = value.matrix
+                if value.classes is not None:
+                    entries["classes"] = value.classes
+            elif field.name == "decision":
+                entries["weights"] = value.weights
+            elif value is not None:
+                entries[field.name] = value
+        write_npz(path, entries)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read what :meth:`save` wrote. Nothing in the file is ever run.
+
+        Raises
+        ------
+        ValueError
+            If the file is of another format or version, is damaged, holds Python objects, or its
+            entries do not fit together.
+        """
+        try:
+            return cls._from_entries(read_npz(path))
+        except OSError:
+            raise
+        except Exception as error:
+            raise ValueError(f"{path} is not a valid file of {cls.__name__}: {error}") from error
+
+    @classmethod
+    def _from_entries(cls, entries: dict[str, NDArray[Any]]) -> Self:
+        found = entries.pop("format").item()
+        if found != cls.FORMAT:
+            raise ValueError(f"format {found!r}; this release reads {cls.FORMAT!r}.")
+        values: dict[str, Any] = {
+            name: value.item() if value.ndim == 0 else value for name, value in entries.items()
+        }
+        values["cost_matrix"] = CostMatrix(values.pop("costs"), classes=values.pop("classes", None))
+        n_classes = values["cost_matrix"].n_classes
+        values["decision"] = WeightedVotes(values.pop("weights")).align(n_classes)
+        for name in (field.name for field in fields(cls)):  # type: ignore[arg-type]
+            values.setdefault(name, None)
+        record = cls(**values)
+        for name, kind in cls.STORED_AS.items():
+            # Radii of a shorter type may have been rounded up.
+            value = getattr(record, name)
+            if value is not None and np.asarray(value).dtype.str[1:] != kind:
+                raise ValueError(f"{name} is not stored as {kind}.")
+        record._check()
+        return record
+
+    def _check(self) -> None:
+        """Refuse fields that do not fit together, as those of a damaged file."""
+        raise NotImplementedError
+
+    def _check_per_input(self, **values: NDArray[Any] | None) -> None:
+        for name, value in values.items():
+            if value is not None and (value.ndim != 1 or len(value) != len(self.votes)):
+                raise ValueError(f"{name} does not hold one entry for each input.")
