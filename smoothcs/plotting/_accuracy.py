@@ -171,9 +171,7 @@ class CertifiedAccuracyDisplay(CertificatesDisplay):
         if metric != "certified_accuracy":
             n = int(np.count_nonzero(rows))
             if n == 0:
-                raise ValueError(
-                    f"{metric} averages over sensitive inputs; the certificates hold none."
-                )
+                raise ValueError(f"{metric} averages over sensitive inputs, and there are none.")
         top = float(rows.max()) if metric == "rob_cost" else None
         grid = _default_eps(c) if eps is None else np.sort(np.asarray(eps, dtype=float).ravel())
         values = np.asarray(getattr(c, metric)(grid))

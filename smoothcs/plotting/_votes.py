@@ -214,9 +214,8 @@ class VotesDisplay(CertificatesDisplay):
         c = self.certificate
         votes, n = c.votes[0], int(c.votes[0].sum())
         names = class_names(c)
-        top = int(
-            np.flatnonzero(names == c.label[0])[0]
-        )  # in a weighted vote, not always the longest bar
+        # The longest bar need not win a weighted vote.
+        top = int(np.flatnonzero(names == c.label[0])[0])
         level = float(np.ravel(c.level)[0]) / 2
         ruled_out, targets = c.radius_pair[0], ~np.isnan(c.radius_pair[0])
         places = np.arange(len(votes))

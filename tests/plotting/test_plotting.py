@@ -377,7 +377,10 @@ def test_displays_from_an_estimator_certify_with_it(classifier):
 def test_bad_arguments_are_refused_before_anything_is_certified(
     classifier, monkeypatch, display, y, params, message
 ):
-    monkeypatch.setattr(type(classifier), "certify", lambda *args, **kwargs: pytest.fail())
+    def certify(*args, **kwargs):
+        pytest.fail("certified")
+
+    monkeypatch.setattr(type(classifier), "certify", certify)
     with pytest.raises(ValueError, match=message):
         display.from_estimator(classifier, X_LINE, y, **params)
 
