@@ -1,4 +1,4 @@
-"""Training objectives, one per file: ``objective="margin-cs"``, or an object such as ``MarginCS()``.
+"""Training objectives, one per file; ``objective="margin-cs"`` or an object like ``MarginCS()``.
 
 To add one, write a file beside these and import it here.
 """
