@@ -28,6 +28,7 @@ from smoothcs._estimator._certify import (
     check_can_certify,
     rounding_errors,
 )
+from smoothcs._estimator._fit import ArrayDataset, EncodedDataset
 from smoothcs._estimator._html import UnitsInHTML
 from smoothcs._estimator._inputs import (
     PredictedClass,
@@ -41,8 +42,6 @@ from smoothcs._estimator._inputs import (
 )
 from smoothcs._estimator._state import portable_state, restored_state, unchanged_on_error
 from smoothcs._net import (
-    ArrayDataset,
-    EncodedDataset,
     check_module_output,
     continued_net,
     new_net,

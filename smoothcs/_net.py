@@ -14,6 +14,7 @@ from skorch.callbacks import EarlyStopping
 from torch import nn
 from torch.utils.data import Dataset
 
+from smoothcs._estimator._fit import ArrayDataset, EncodedDataset
 from smoothcs._estimator._inputs import first_input, is_dataset
 from smoothcs._torch import keep_freed_memory
 from smoothcs.modules import MLP
@@ -73,43 +74,6 @@ def build_module(
             f"module must make an nn.Module; calling {factory!r} gave {type(built).__name__}."
         )
     return built
-
-
-class ArrayDataset(Dataset):
-    """Arrays in memory, fetched a whole batch at a time."""
-
-    def __init__(self, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None) -> None:
-        self.x, self.y, self.sample_weight = x, y, sample_weight
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def __getitem__(self, index: Any) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        inputs = {"x": torch.as_tensor(self.x[index])}
-        if self.sample_weight is not None:
-            inputs["sample_weight"] = torch.as_tensor(self.sample_weight[index])
-        return inputs, torch.as_tensor(self.y[index])
-
-    # torch's fetcher calls this once a batch; without it, images are collated one by one.
-    __getitems__ = __getitem__
-
-
-class EncodedDataset(Dataset):
-    """A user's Dataset of ``(x, y)`` with its labels replaced by class indices."""
-
-    def __init__(self, dataset: Any, encoded: np.ndarray, sample_weight: np.ndarray | None) -> None:
-        self.dataset, self.y, self.sample_weight = dataset, encoded, sample_weight
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def __getitem__(self, index: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        item = self.dataset[index]
-        x = item[0] if isinstance(item, (tuple, list)) else item
-        inputs = {"x": torch.as_tensor(x, dtype=torch.float32)}
-        if self.sample_weight is not None:
-            inputs["sample_weight"] = torch.as_tensor(self.sample_weight[index])
-        return inputs, torch.as_tensor(self.y[index])
 
 
 def collate_arrays(batch: Any) -> Any:

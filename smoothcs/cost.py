@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from numbers import Number, Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from smoothcs._labels import (
+    class_array,
+    distinct,
+    holds_integers,
+    label_array,
+    one_or_several,
+    plain,
+    positions,
+    shorten,
+)
 from smoothcs._validation import check_positive
 
 __all__ = ["CostMatrix", "as_cost_matrix"]
@@ -27,17 +36,17 @@ class CostMatrix:
     *sensitive class* when it has at least one ([Xin25]_ Section 3, [ZE19]_ Section 3.1).
 
     A cost matrix is immutable and hashable: its arrays are read-only, and copies, pickles and
-    :func:`sklearn.clone` give back an equal object. What names labels only (a mapping, or a
-    builder such as :meth:`seedwise`) needs no size until it is tied to classes by :meth:`align`,
-    which an estimator does in ``fit``.
+    :func:`sklearn.clone` give an equal object. One that only names labels (from a mapping, or from
+    a builder such as :meth:`seedwise`) has no size until :meth:`align` ties it to classes, which an
+    estimator does in ``fit``.
 
     Parameters
     ----------
     costs : array of shape (m, m), DataFrame or mapping
         An array needs `classes` to be addressed by label; without them its labels are the
-        indices 0..m-1. A DataFrame carries its labels: the index are true classes, the columns
-        predicted ones, in any order. A mapping ``{(seed, target): cost}`` costs 0 wherever it
-        is silent.
+        indices 0..m-1. A DataFrame carries its labels: true classes in the index, predicted ones
+        in the columns, in any order. A pair that a mapping ``{(seed, target): cost}`` leaves
+        out costs 0.
     classes : array-like of shape (m,), default=None
         Labels of the rows and columns, in order: strings, integers, floats or booleans.
 
@@ -74,25 +83,24 @@ class CostMatrix:
 
     _matrix: NDArray[np.float64] | None
     _classes: NDArray[Any] | None
-    # (kind, what it names, cost): how to fill the matrix once the classes are known.
-    _rule: tuple[str, tuple[Any, ...], float | None] | None
+    _named: _NamedCosts | None  # how to fill the matrix once the classes are known
 
     def __init__(self, costs: Any, classes: ArrayLike | None = None) -> None:
-        matrix, own_classes, rule = None, None, None
+        matrix, own_classes, named = None, None, None
         if isinstance(costs, CostMatrix):
-            matrix, own_classes, rule = costs._matrix, costs._classes, costs._rule
+            matrix, own_classes, named = costs._matrix, costs._classes, costs._named
+        elif isinstance(costs, _NamedCosts):
+            named = costs
         elif isinstance(costs, Mapping):
-            items = tuple((_pair(pair), cost) for pair, cost in costs.items())
-            rule = ("costs", items, None)
-            _check_entries(items)
+            items = [(_pair(pair), cost) for pair, cost in costs.items()]
+            arguments = "{" + ", ".join(f"{pair!r}: {cost!r}" for pair, cost in items) + "}"
+            named = _read_entries("", arguments, [((y,), (k,), cost) for (y, k), cost in items])
         elif hasattr(costs, "columns"):
             matrix, own_classes = _from_frame(costs)
-        elif classes is not None:
-            own_classes = _class_array(classes)
-            matrix = _check_matrix(costs, own_classes)
         else:
-            matrix = _check_matrix(costs, None)
-        self._set_state(matrix, own_classes, rule)
+            own_classes = None if classes is None else class_array(classes)
+            matrix = _check_matrix(costs, own_classes)
+        self._set_state(matrix, own_classes, named)
         if classes is not None:
             self.__dict__.update(self.align(classes).__dict__)
 
@@ -106,7 +114,7 @@ class CostMatrix:
         ----------
         cost : float > 0, default=1.0
         classes : array-like of shape (m,), default=None
-            The classes to tie the matrix to; None leaves that to :meth:`align`.
+            The classes to tie the matrix to. If None, :meth:`align` does so later.
 
         Returns
         -------
@@ -117,7 +125,7 @@ class CostMatrix:
         >>> CostMatrix.uniform(classes=["a", "b"])
         CostMatrix([[0, 1], [1, 0]], classes=['a', 'b'])
         """
-        return cls._build("uniform", (), cost, classes)
+        return cls._build("uniform", (), [((), ())], cost, classes)
 
     @classmethod
     def seedwise(
@@ -129,20 +137,16 @@ class CostMatrix:
         ----------
         seeds : label or iterable of labels
             The sensitive classes.
-        cost : float > 0, default=1.0
-        classes : array-like of shape (m,), default=None
-            The classes to tie the matrix to; None leaves that to :meth:`align`.
-
-        Returns
-        -------
-        CostMatrix
+        cost, classes
+            As in :meth:`uniform`.
 
         Examples
         --------
         >>> CostMatrix.seedwise("cat", cost=2, classes=["cat", "dog", "fox"])
         CostMatrix([[0, 2, 2], [0, 0, 0], [0, 0, 0]], classes=['cat', 'dog', 'fox'])
         """
-        return cls._build("seedwise", _labels("seeds", seeds), cost, classes)
+        labels = one_or_several("seeds", seeds)
+        return cls._build("seedwise", labels, [((y,), ()) for y in labels], cost, classes)
 
     @classmethod
     def targetwise(
@@ -154,20 +158,16 @@ class CostMatrix:
         ----------
         targets : label or iterable of labels
             The classes that an attacker wants to reach.
-        cost : float > 0, default=1.0
-        classes : array-like of shape (m,), default=None
-            The classes to tie the matrix to; None leaves that to :meth:`align`.
-
-        Returns
-        -------
-        CostMatrix
+        cost, classes
+            As in :meth:`uniform`.
 
         Examples
         --------
         >>> CostMatrix.targetwise(["dog"], classes=["cat", "dog", "fox"])
         CostMatrix([[0, 1, 0], [0, 0, 0], [0, 1, 0]], classes=['cat', 'dog', 'fox'])
         """
-        return cls._build("targetwise", _labels("targets", targets), cost, classes)
+        labels = one_or_several("targets", targets)
+        return cls._build("targetwise", labels, [((), (k,)) for k in labels], cost, classes)
 
     @classmethod
     def pairwise(
@@ -180,13 +180,8 @@ class CostMatrix:
         pairs : iterable of (seed, target)
             Where each pair has a cost of its own, give ``{(seed, target): cost}`` to
             :class:`CostMatrix` instead.
-        cost : float > 0, default=1.0
-        classes : array-like of shape (m,), default=None
-            The classes to tie the matrix to; None leaves that to :meth:`align`.
-
-        Returns
-        -------
-        CostMatrix
+        cost, classes
+            As in :meth:`uniform`.
 
         Examples
         --------
@@ -198,9 +193,8 @@ class CostMatrix:
                 "pairs must be an iterable of (seed, target); for a cost per pair give the "
                 "mapping itself: CostMatrix({(seed, target): cost})."
             )
-        distinct = _unique("pairs", map(_pair, pairs))
-        _check_entries([(pair, cost) for pair in distinct])
-        return cls._build("pairwise", distinct, cost, classes)
+        named = distinct("pairs", map(_pair, pairs))
+        return cls._build("pairwise", named, [((y,), (k,)) for y, k in named], cost, classes)
 
     @classmethod
     def from_function(
@@ -211,38 +205,22 @@ class CostMatrix:
         Parameters
         ----------
         function : callable (seed, target) -> float >= 0
-            Called once for every two distinct labels (plain Python values). A lambda cannot be
-            pickled by the standard library until the matrix is tied to classes.
-        classes : array-like of shape (m,), default=None
-            The classes to tie the matrix to; None leaves that to :meth:`align`.
-
-        Returns
-        -------
-        CostMatrix
+            Called once for every two distinct labels (plain Python values). With a lambda, the
+            matrix can be pickled only once it is tied to classes.
+        classes
+            As in :meth:`uniform`.
 
         Examples
         --------
-        The check forger of [ZE19] Section 4.1 gains by making a digit larger ("small-large",
-        (i - j)^2 where j > i):
-
-        >>> def small_large(i, j):
-        ...     return (i - j) ** 2 if j > i else 0
-        >>> CostMatrix.from_function(small_large, classes=[0, 1, 2])
-        CostMatrix([[0, 1, 4], [0, 0, 1], [0, 0, 0]], classes=[0, 1, 2])
-
-        Their CIFAR-10 task: a vehicle called an animal costs 10, called another vehicle 1.
-
-        >>> vehicles = {"car", "ship"}
-        >>> def vehicle_animal(seed, target):
-        ...     return 0 if seed not in vehicles else 1 if target in vehicles else 10
-        >>> CostMatrix.from_function(vehicle_animal, classes=["car", "cat", "ship"])
-        CostMatrix([[0, 10, 1], [0, 0, 0], [1, 10, 0]], classes=['car', 'cat', 'ship'])
+        >>> CostMatrix.from_function(lambda i, j: (i - j) ** 2, classes=[0, 1, 2])
+        CostMatrix([[0, 1, 4], [1, 0, 1], [4, 1, 0]], classes=[0, 1, 2])
         """
         if not callable(function):
             raise TypeError(
                 f"function must be a callable (seed, target) -> cost; got {function!r}."
             )
-        return cls._build("from_function", (function,), None, classes)
+        name = str(getattr(function, "__name__", function))
+        return cls(_NamedCosts(".from_function", name, function), classes)
 
     @classmethod
     def small_large(cls, classes: ArrayLike | None = None) -> CostMatrix:
@@ -280,11 +258,11 @@ class CostMatrix:
         Parameters
         ----------
         vehicles, animals : iterable of labels
-            The group that is guarded, and the one it must least be taken for.
+            The group to protect, and the one that its members must not be called.
         across, within : float, default=10.0, 1.0
             Costs between the groups and inside the first.
-        classes : array-like of shape (m,), default=None
-            The classes to tie the matrix to; None leaves that to :meth:`align`.
+        classes
+            As in :meth:`uniform`.
 
         Examples
         --------
@@ -355,24 +333,24 @@ class CostMatrix:
         >>> CostMatrix.seedwise(["stop"]).align(["limit", "stop"])
         CostMatrix([[0, 0], [1, 0]], classes=['limit', 'stop'])
         """
-        array = _class_array(classes)
+        array = class_array(classes)
         labels = array.tolist()
-        if self._matrix is None:
-            return self._new(_check_matrix(self._fill(labels), array), array)
+        if self._named is not None:
+            return self._new(self._named.filled(array), array)
+        assert self._matrix is not None
         if self._classes is None:
             _check_size(self._matrix, labels)
             return self._new(self._matrix, array)
-        own = {label: i for i, label in enumerate(self._classes.tolist())}
-        known = set(labels)
-        unknown = [label for label in own if label not in known]
-        missing = [label for label in labels if label not in own]
+        own = self._classes.tolist()
+        order = positions(labels, own)
+        unknown = [own[i] for i in np.flatnonzero(positions(own, labels) < 0)]
+        missing = [labels[i] for i in np.flatnonzero(order < 0)]
         if unknown or missing:
             what = f"names the unknown label {unknown[0]!r}" if unknown else "lacks a label"
             raise ValueError(
-                f"cost_matrix {what}: its labels are {list(own)}, the classes are {labels}"
+                f"cost_matrix {what}: its labels are {own}, the classes are {labels}"
                 + (f" (missing: {missing})." if missing else ".")
             )
-        order = [own[label] for label in labels]
         return self._new(self._matrix[np.ix_(order, order)], array)
 
     def encode(self, y: ArrayLike) -> NDArray[np.intp]:
@@ -401,17 +379,15 @@ class CostMatrix:
         >>> cost.encode([1, 0])
         array([1, 0])
         """
-        array = _label_array("y", y)
+        array = label_array("y", y)
         labels = self._label_list()
-        indices = range(self.n_classes)
-        if not any(isinstance(label, Number) for label in labels) and _holds_integers(array):
-            labels = list(indices)
-        position = dict(zip(labels, indices, strict=True))
-        codes = [position.get(label, -1) for label in array.tolist()]
-        if -1 in codes:
-            unseen = array.tolist()[codes.index(-1)]
+        if not any(isinstance(label, Number) for label in labels) and holds_integers(array):
+            labels = list(range(self.n_classes))
+        codes = positions(array.tolist(), labels)
+        if (codes < 0).any():
+            unseen = array.tolist()[np.argmin(codes)]
             raise ValueError(f"y holds the label {unseen!r}, which is none of {labels}.")
-        return np.asarray(codes, dtype=np.intp)
+        return codes.astype(np.intp)
 
     def sensitive_targets(self, y: Any) -> NDArray[Any]:
         """Omega_y: the labels that an example of class `y` must not be given.
@@ -458,66 +434,36 @@ class CostMatrix:
 
     @classmethod
     def _build(
-        cls, kind: str, items: tuple[Any, ...], cost: float | None, classes: ArrayLike | None
+        cls,
+        builder: str,
+        named: tuple[Any, ...],
+        where: Iterable[tuple[tuple[Any, ...], tuple[Any, ...]]],
+        cost: float,
+        classes: ArrayLike | None,
     ) -> CostMatrix:
-        if cost is not None:
-            cost = check_positive("cost", cost)
-        built = cls._new(None, None, (kind, items, cost))
-        return built if classes is None else built.align(classes)
+        cost = check_positive("cost", cost)
+        arguments = f"{list(named)}, cost={cost:g}" if named else f"cost={cost:g}"
+        entries = [(seed, target, cost) for seed, target in where]
+        return cls(_read_entries(f".{builder}", arguments, entries), classes)
 
     @classmethod
-    def _new(
-        cls,
-        matrix: NDArray[np.float64] | None,
-        classes: NDArray[Any] | None,
-        rule: tuple[str, tuple[Any, ...], float | None] | None = None,
-    ) -> CostMatrix:
+    def _new(cls, matrix: NDArray[np.float64], classes: NDArray[Any] | None) -> CostMatrix:
         new = cls.__new__(cls)
-        new._set_state(matrix, classes, rule)
+        new._set_state(matrix, classes, None)
         return new
 
-    def _set_state(self, matrix: Any, classes: Any, rule: Any) -> None:
-        self.__dict__.update(_matrix=_frozen(matrix), _classes=_frozen(classes), _rule=rule)
+    def _set_state(self, matrix: Any, classes: Any, named: Any) -> None:
+        self.__dict__.update(_matrix=_frozen(matrix), _classes=_frozen(classes), _named=named)
 
     def _label_list(self) -> list[Any]:
         return list(range(self.n_classes)) if self._classes is None else self._classes.tolist()
 
     def _with_indices(self, n_classes: int) -> CostMatrix:
         """Tie to `n_classes` classes that have no labels but their indices."""
-        if self._matrix is None:
-            indices = list(range(n_classes))
-            return self._new(_check_matrix(self._fill(indices), None), None)
-        if self.n_classes != n_classes:
-            raise ValueError(
-                f"cost_matrix is {self.n_classes} x {self.n_classes}, "
-                f"but there are {n_classes} classes."
-            )
+        if self._named is not None:
+            return self._new(self._named.filled(np.arange(n_classes)), None)
+        _check_size(self.matrix, range(n_classes))
         return self
-
-    def _fill(self, labels: Sequence[Any]) -> NDArray[Any]:
-        """Apply the rule of a builder or mapping to `labels`."""
-        assert self._rule is not None
-        kind, items, cost = self._rule
-        find = _finder(labels)
-        off_diagonal: NDArray[np.bool_] = np.eye(len(labels)) == 0
-        if kind == "costs":
-            return _fill_entries(items, labels)
-        if kind == "pairwise":
-            return _fill_entries([(pair, cost) for pair in items], labels)
-        given = object if kind == "from_function" else np.float64
-        matrix = np.zeros((len(labels), len(labels)), dtype=given)
-        if kind == "uniform":
-            matrix[off_diagonal] = cost
-        elif kind == "seedwise":
-            matrix[[find(label) for label in items], :] = cost
-            matrix[~off_diagonal] = 0.0
-        elif kind == "targetwise":
-            matrix[:, [find(label) for label in items]] = cost
-            matrix[~off_diagonal] = 0.0
-        else:
-            for i, j in zip(*np.nonzero(off_diagonal), strict=True):
-                matrix[i, j] = items[0](labels[i], labels[j])
-        return matrix
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"CostMatrix is immutable; cannot set {name!r}. Build a new one.")
@@ -531,18 +477,14 @@ class CostMatrix:
     def __deepcopy__(self, memo: dict[int, Any]) -> CostMatrix:
         return self
 
-    def __getstate__(self) -> dict[str, Any]:
-        return dict(self.__dict__)
-
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Unpickled arrays are writeable again.
-        self._set_state(state["_matrix"], state["_classes"], state["_rule"])
+        self._set_state(state["_matrix"], state["_classes"], state["_named"])
 
     def _key(self) -> tuple[Hashable, ...]:
-        if self._matrix is None:
-            assert self._rule is not None
-            kind, items, cost = self._rule
-            return kind, frozenset(items), cost
+        if self._named is not None:
+            return self._named.key()
+        assert self._matrix is not None
         labels = None if self._classes is None else tuple(self._classes.tolist())
         return self._matrix.shape, self._matrix.tobytes(), labels
 
@@ -553,15 +495,9 @@ class CostMatrix:
         return hash(self._key())
 
     def __repr__(self) -> str:
-        if self._matrix is None:
-            assert self._rule is not None
-            kind, items, cost = self._rule
-            if kind == "costs":
-                return "CostMatrix({" + ", ".join(f"{p!r}: {c!r}" for p, c in items) + "})"
-            if kind == "from_function":
-                return f"CostMatrix.from_function({getattr(items[0], '__name__', items[0])})"
-            named = f"{list(items)}, " if kind != "uniform" else ""
-            return f"CostMatrix.{kind}({named}cost={cost:g})"
+        if self._named is not None:
+            return f"CostMatrix{self._named.builder}({self._named.arguments})"
+        assert self._matrix is not None
         labels = self._label_list()
         if len(labels) <= _REPR_CLASSES:
             rows = ", ".join("[" + ", ".join(f"{c:.6g}" for c in row) + "]" for row in self._matrix)
@@ -569,9 +505,9 @@ class CostMatrix:
             return f"CostMatrix([{rows}]{tail})"
         seeds = [labels[i] for i in np.flatnonzero(np.any(self.omega, axis=1))]
         return (
-            f"<CostMatrix of {len(labels)} classes {_shorten(labels)}: "
+            f"<CostMatrix of {len(labels)} classes {shorten(labels)}: "
             f"{np.count_nonzero(self._matrix)} costly mistakes, total cost "
-            f"{self._matrix.sum():.6g}, {len(seeds)} sensitive classes {_shorten(seeds)}>"
+            f"{self._matrix.sum():.6g}, {len(seeds)} sensitive classes {shorten(seeds)}>"
         )
 
 
@@ -583,7 +519,7 @@ def as_cost_matrix(
     Parameters
     ----------
     cost_matrix : None, array, DataFrame, mapping or CostMatrix
-        None: every mistake costs 1.
+        If None, every mistake costs 1.
     classes : array-like of shape (m,), default=None
         Labels to tie the matrix to, in this order.
     n_classes : int, default=None
@@ -607,111 +543,74 @@ def as_cost_matrix(
     >>> as_cost_matrix(None, n_classes=2)
     CostMatrix([[0, 1], [1, 0]])
     """
-    if cost_matrix is None:
-        cost = CostMatrix.uniform()
-    elif isinstance(cost_matrix, CostMatrix):
-        cost = cost_matrix
-    else:
-        cost = CostMatrix(cost_matrix)
+    cost = CostMatrix.uniform() if cost_matrix is None else cost_matrix
+    if not isinstance(cost, CostMatrix):
+        cost = CostMatrix(cost)
     if classes is not None:
         cost = cost.align(classes)
     return cost if n_classes is None else cost._with_indices(n_classes)
 
 
-# -- labels -----------------------------------------------------------------------------------
+# -- costs by label ---------------------------------------------------------------------------
+
+# (seed, target, cost), where seed and target are (label,) for one label and () for every one.
+_Entry = tuple[tuple[Any, ...], tuple[Any, ...], Any]
 
 
-def _plain(label: Any) -> Any:
-    """A numpy scalar as the Python value it equals."""
-    return label.item() if isinstance(label, np.generic) else label
+class _NamedCosts(NamedTuple):
+    """Costs that a mapping or a builder gives by label: a matrix for any classes."""
+
+    builder: str
+    arguments: str  # as the repr writes them
+    costs: tuple[_Entry, ...] | Callable[[Any, Any], Any]
+
+    def key(self) -> tuple[Hashable, ...]:
+        return self.builder, self.costs if callable(self.costs) else frozenset(self.costs)
+
+    def filled(self, classes: NDArray[Any]) -> NDArray[np.float64]:
+        labels = classes.tolist()
+        diagonal = np.eye(len(labels), dtype=bool)
+        if callable(self.costs):
+            matrix = np.zeros(diagonal.shape, dtype=object)
+            for i, j in np.argwhere(~diagonal):
+                matrix[i, j] = self.costs(labels[i], labels[j])
+            return _check_matrix(matrix, classes)
+        floats = all(isinstance(cost, float) for _, _, cost in self.costs)
+        matrix = np.zeros(diagonal.shape, dtype=np.float64 if floats else object)
+        index = {label: i for i, label in enumerate(labels)}
+        for seed, target, cost in self.costs:
+            for label in (*seed, *target):
+                if label not in index:
+                    raise ValueError(
+                        f"cost_matrix names the unknown label {label!r}; the classes are {labels}."
+                    )
+            row, column = (index[one[0]] if one else slice(None) for one in (seed, target))
+            matrix[row, column] = cost
+            if not (seed and target):
+                matrix[diagonal] = 0.0
+        return _check_matrix(matrix, classes)
 
 
-def _label_array(name: str, values: Any) -> NDArray[Any]:
-    """A 1-D array of labels, without numpy's coercions (``[1, "a"]`` keeps its integer)."""
-    if isinstance(values, str | bytes | Mapping | AbstractSet) or not (
-        hasattr(values, "__array__") or isinstance(values, Iterable)
-    ):
-        raise TypeError(f"{name} must be a 1-D array of labels; got {values!r}.")
-    if hasattr(values, "__array__"):
-        array = np.asarray(values)
-    else:
-        plain = [_plain(value) for value in values]
-        try:
-            array = np.asarray(plain)
-        except ValueError:  # ragged
-            raise ValueError(f"{name} must be a 1-D array of labels; got {plain!r}.") from None
-        if array.ndim == 1 and array.tolist() != plain:
-            array = np.empty(len(plain), dtype=object)
-            array[:] = plain
-    if array.ndim != 1:
-        raise ValueError(f"{name} must be a 1-D array of labels; got shape {array.shape}.")
-    return array
-
-
-def _class_array(classes: Any) -> NDArray[Any]:
-    array = _label_array("classes", classes)
-    if array.size == 0:
-        raise ValueError("classes must hold at least one label; got none.")
-    _unique("classes", array.tolist())
-    return array
-
-
-def _unique(name: str, labels: Iterable[Any]) -> tuple[Any, ...]:
-    seen: dict[Any, None] = {}
-    for label in labels:
-        if label != label:
-            raise ValueError(f"{name} must not hold nan: it equals no label.")
-        if label in seen:
-            raise ValueError(f"{name} gives {label!r} twice.")
-        seen[label] = None
-    return tuple(seen)
-
-
-def _labels(name: str, labels: Any) -> tuple[Any, ...]:
-    """One label or several, as a tuple of distinct ones."""
-    if isinstance(labels, str | bytes) or not isinstance(labels, Iterable):
-        labels = [labels]
-    unique = _unique(name, map(_plain, labels))
-    if not unique:
-        raise ValueError(f"{name} must name at least one class; got none.")
-    return unique
+def _read_entries(builder: str, arguments: str, entries: list[_Entry]) -> _NamedCosts:
+    """Refuse a bad cost when it is given, not when the classes become known."""
+    if not entries:
+        raise ValueError("cost_matrix must name at least one (seed, target) pair; got none.")
+    named = _NamedCosts(builder, arguments, tuple(entries))
+    labels = dict.fromkeys(label for seed, target, _ in entries for label in (*seed, *target))
+    if labels:
+        named.filled(class_array(tuple(labels)))
+    return named
 
 
 def _pair(pair: Any) -> tuple[Any, Any]:
     # A string of two letters would unpack too, and a set in any order.
     if isinstance(pair, tuple | list | np.ndarray) and len(pair) == 2:
-        seed, target = map(_plain, pair)
+        seed, target = map(plain, pair)
         return seed, target
     raise ValueError(f"every pair must be (seed, target); got {pair!r}.")
 
 
-def _finder(labels: Sequence[Any]) -> Callable[[Any], int]:
-    """A function from a label to its position in `labels` that refuses unknown ones."""
-    position = {label: i for i, label in enumerate(labels)}
-
-    def find(label: Any) -> int:
-        if label not in position:
-            raise ValueError(
-                f"cost_matrix names the unknown label {label!r}; the classes are {list(labels)}."
-            )
-        return position[label]
-
-    return find
-
-
-def _shorten(labels: list[Any]) -> str:
-    if len(labels) <= 12:
-        return str(labels)
-    return f"[{', '.join(map(repr, labels[:3]))}, ..., {labels[-1]!r}]"
-
-
-def _holds_integers(array: NDArray[Any]) -> bool:
-    if array.dtype != object:
-        return array.dtype.kind in "iu"
-    return all(isinstance(x, int | np.integer) and not isinstance(x, bool) for x in array)
-
-
-# -- costs ------------------------------------------------------------------------------------
+# -- matrices ---------------------------------------------------------------------------------
 
 
 def _frozen(array: NDArray[Any] | None) -> NDArray[Any] | None:
@@ -722,28 +621,12 @@ def _frozen(array: NDArray[Any] | None) -> NDArray[Any] | None:
     return array
 
 
-def _fill_entries(entries: Iterable[Any], labels: Sequence[Any]) -> NDArray[Any]:
-    """The matrix of the entries ((seed, target), cost); 0 where they are silent."""
-    find = _finder(labels)
-    matrix = np.zeros((len(labels), len(labels)), dtype=object)
-    for (seed, target), cost in entries:
-        matrix[find(seed), find(target)] = cost
-    return matrix
-
-
-def _check_entries(entries: Sequence[Any]) -> None:
-    """Refuse a bad cost when it is given, not when the classes become known."""
-    labels = list(dict.fromkeys(label for pair, _ in entries for label in pair))
-    if not labels:
-        raise ValueError("cost_matrix must name at least one (seed, target) pair; got none.")
-    _check_matrix(_fill_entries(entries, labels), _class_array(labels))
-
-
-def _check_size(matrix: NDArray[Any], labels: Sequence[Any]) -> None:
-    if len(matrix) != len(labels):
+def _check_size(matrix: NDArray[Any], labels: Iterable[Any]) -> None:
+    names = list(labels)
+    if len(matrix) != len(names):
         raise ValueError(
-            f"cost_matrix is {len(matrix)} x {len(matrix)}, but there are {len(labels)} "
-            f"classes: {labels}."
+            f"cost_matrix is {len(matrix)} x {len(matrix)}, but there are {len(names)} classes: "
+            f"{shorten(names)}."
         )
 
 
@@ -766,14 +649,13 @@ def _check_matrix(costs: Any, classes: NDArray[Any] | None) -> NDArray[np.float6
             i, j = np.argwhere(bad)[0]
             raise error(
                 f"cost_matrix entry (seed {labels[i]!r}, target {labels[j]!r}) is "
-                f"{_plain(array[i, j])!r}; {allowed}."
+                f"{plain(array[i, j])!r}; {allowed}."
             )
 
+    numbers = np.full(array.shape, array.dtype.kind in "buif")
     if array.dtype == object:
-        is_number = np.frompyfunc(lambda entry: isinstance(entry, Real), 1, 1)
-        refuse(TypeError, ~is_number(array).astype(bool), "every cost must be a number")
-    elif array.dtype.kind not in "buif":
-        refuse(TypeError, np.ones(array.shape, dtype=bool), "every cost must be a number")
+        numbers = np.frompyfunc(lambda entry: isinstance(entry, Real), 1, 1)(array).astype(bool)
+    refuse(TypeError, ~numbers, "every cost must be a number")
     matrix = array.astype(np.float64)
     refuse(ValueError, ~np.isfinite(matrix), "costs must be finite")
     refuse(ValueError, matrix < 0, "costs must be >= 0")
@@ -789,19 +671,18 @@ def _from_frame(frame: Any) -> tuple[NDArray[np.float64], NDArray[Any]]:
             f"cost_matrix of type {type(frame).__name__} has column names but no row labels; "
             "give an array and its classes instead: CostMatrix(array, classes=...)."
         )
-    rows = _unique("the index of cost_matrix", map(_plain, frame.index))
-    columns = _unique("the columns of cost_matrix", map(_plain, frame.columns))
+    rows = distinct("the index of cost_matrix", frame.index)
+    columns = distinct("the columns of cost_matrix", frame.columns)
     if len(rows) != len(columns):
         raise ValueError(f"cost_matrix must be square; got shape {(len(rows), len(columns))}.")
-    for label in columns:
-        if label not in rows:
-            raise ValueError(
-                f"cost_matrix has the column {label!r}, an unknown label: its index is "
-                f"{list(rows)}."
-            )
-    order = [columns.index(label) for label in rows]
-    classes = _class_array(list(rows))
-    return _check_matrix(frame.to_numpy()[:, order], classes), classes
+    unknown = [label for label in columns if label not in rows]
+    if unknown:
+        raise ValueError(
+            f"cost_matrix has the column {unknown[0]!r}, an unknown label: its index is "
+            f"{list(rows)}."
+        )
+    classes = class_array(rows)
+    return _check_matrix(frame.to_numpy()[:, positions(rows, columns)], classes), classes
 
 
 # Functions of the module, so that matrices which are not tied to classes yet can be pickled.

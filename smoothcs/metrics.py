@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smoothcs.cost import CostMatrix, _label_array, as_cost_matrix
+from smoothcs._labels import label_array
+from smoothcs.cost import CostMatrix, as_cost_matrix
 
 __all__ = [
     "abstention_rate",
@@ -367,7 +368,7 @@ def precision_recall(
     (0.5, 0.25)
     """
     truth, predicted, mask = _outcomes(y, label, abstained)
-    wanted = _label_array("positive", [positive])
+    wanted = label_array("positive", [positive])
     _check_same_kind("positive", wanted, "y", truth)
     is_positive, called_positive = truth == wanted[0], predicted == wanted[0]
     hits = np.count_nonzero(is_positive & called_positive & ~mask)
@@ -582,7 +583,7 @@ def _check_same_kind(name: str, a: NDArray[Any], other: str, b: NDArray[Any]) ->
 def _outcomes(
     y: ArrayLike, label: ArrayLike, abstained: ArrayLike | None
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
-    truth, predicted = _label_array("y", y), _label_array("label", label)
+    truth, predicted = label_array("y", y), label_array("label", label)
     _check_length("label", len(predicted), len(truth))
     _check_same_kind("label", predicted, "y", truth)
     return truth, predicted, _bool_array("abstained", abstained, len(truth))
@@ -601,7 +602,7 @@ def _predicted(
     cost: CostMatrix, label: ArrayLike, abstained: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
     """Which examples were answered, and the class indices of those answers."""
-    labels = _label_array("label", label)
+    labels = label_array("label", label)
     _check_length("label", len(labels), len(abstained))
     answers = ~abstained
     try:

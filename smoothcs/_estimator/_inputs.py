@@ -17,6 +17,8 @@ from sklearn.utils.validation import (
 )
 from torch.utils.data import Dataset
 
+from smoothcs._labels import positions
+
 
 def is_dataset(X: Any) -> bool:
     """Tell a torch Dataset, which is read item by item, from an array."""
@@ -120,14 +122,13 @@ def encode_labels(
     y: np.ndarray, classes: np.ndarray, refusal: str = "y contains labels that fit never saw"
 ) -> np.ndarray:
     """Return class indices (n,), refusing other labels in the words of ``refusal``."""
-    positions = {label: index for index, label in enumerate(classes.tolist())}
-    values = y.tolist()
-    unseen = sorted({repr(v) for v in values if v not in positions})
+    codes = positions(y.tolist(), classes.tolist())
+    unseen = sorted({repr(label) for label in y[codes < 0].tolist()})
     if unseen:
         raise ValueError(
             f"{refusal}: {', '.join(unseen[:10])}; the classes are {classes.tolist()}."
         )
-    return np.fromiter((positions[v] for v in values), dtype=np.int64, count=len(values))
+    return codes
 
 
 def resolve_abstain_label(abstain_label: Any, classes: np.ndarray) -> Any:

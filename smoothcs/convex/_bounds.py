@@ -23,6 +23,8 @@ from torch import Tensor, nn
 
 NORMS = ("linf", "l2")
 _ALLOWED = (nn.Linear, nn.Conv2d, nn.ReLU, nn.Flatten)
+# What decides which function of its layers a module computes.
+_COMPUTES = ("forward", "__call__", "_call_impl", "_wrapped_call_impl", "__iter__")
 # convex_adversarial names the dual norm of the ball; the second is its projected estimate.
 _NORM_TYPES = {"linf": ("l1", "l1_median"), "l2": ("l2", "l2_normal")}
 # What a batch of exact bounds may take; its matrices hold a row for every input and unstable ReLU.
@@ -183,7 +185,9 @@ def _dual_bounds(
 
 
 def _layers(module: nn.Module) -> Iterator[nn.Module]:
-    if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
+    if any(name in vars(module) for name in _COMPUTES):
+        _refuse(module, "with a method of its own in place of forward")
+    if isinstance(module, nn.Sequential) and _computes_as(nn.Sequential, module):
         for layer in module:
             yield from _layers(layer)
     # Exact types: a subclass, as a parametrized or quantized layer is, may compute anything.
@@ -195,6 +199,10 @@ def _layers(module: nn.Module) -> Iterator[nn.Module]:
         _refuse(module, "with forward hooks")
     if isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) != (1, -1):
         _refuse(module, "which does not flatten all of an input")
+
+
+def _computes_as(kind: type[nn.Module], module: nn.Module) -> bool:
+    return all(getattr(type(module), name, None) is getattr(kind, name, None) for name in _COMPUTES)
 
 
 def _check_conv(conv: nn.Conv2d, x: Tensor) -> None:

@@ -17,10 +17,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from smoothcs._estimator._fit import TrainedClassifier, check_training_data, draw_seed
 from smoothcs._estimator._inputs import (
     check_inputs,
     check_labels,
@@ -28,14 +27,8 @@ from smoothcs._estimator._inputs import (
     encode_labels,
     is_dataset,
 )
-from smoothcs._estimator._state import portable_state, restored_state, unchanged_on_error
-from smoothcs._net import (
-    ArrayDataset,
-    EncodedDataset,
-    check_module_output,
-    new_net,
-    resolve_optimizer,
-)
+from smoothcs._estimator._state import unchanged_on_error
+from smoothcs._net import check_module_output, new_net, resolve_optimizer
 from smoothcs._torch import resolve_devices, seeded
 from smoothcs._validation import check_choice, check_integer, check_positive, check_real
 from smoothcs.convex._bounds import (
@@ -47,7 +40,6 @@ from smoothcs.convex._bounds import (
 )
 from smoothcs.convex._objectives import CostSensitiveRobust, OverallRobust, TrainingBall
 from smoothcs.convex._report import SCORES, report, score_of
-from smoothcs.cost import as_cost_matrix
 from smoothcs.objectives import CostSensitiveCrossEntropy, Objective
 
 __all__ = ["ConvexRelaxationClassifier"]
@@ -55,7 +47,7 @@ __all__ = ["ConvexRelaxationClassifier"]
 OBJECTIVES = ("cost-sensitive", "robust", "cost-sensitive-ce")
 
 
-class ConvexRelaxationClassifier(ClassifierMixin, BaseEstimator):
+class ConvexRelaxationClassifier(TrainedClassifier):
     """Small ReLU network, trained and certified by convex relaxation ([ZE19]_).
 
     For an input x of class y and a target j, ``certify`` returns a number J that is at most
@@ -261,30 +253,18 @@ class ConvexRelaxationClassifier(ClassifierMixin, BaseEstimator):
             self._check_parameters()
             optimizer = resolve_optimizer(self.optimizer)
             device = resolve_devices(self.device, training=True)[0]
-            X = check_inputs(self, X, reset=True)
-            y = check_labels(X, y, self)
-            weights = check_weights(sample_weight, X)
-            classes = np.unique(y)
-            if len(classes) < 2:
-                raise ValueError(
-                    f"y has one class, {classes.tolist()}; a classifier needs at least 2 classes."
-                )
-            cost_matrix = as_cost_matrix(self.cost_matrix, classes=classes)
-            encoded = encode_labels(y, classes)
-            dataset: Any = (EncodedDataset if is_dataset(X) else ArrayDataset)(X, encoded, weights)
-            objective = self._resolved_objective(encoded, weights)
-            seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+            data = check_training_data(self, X, y, sample_weight)
+            objective = self._resolved_objective(data.encoded, data.weights)
+            seed = draw_seed(self.random_state)
             with seeded(seed, device):  # random projections, too, are drawn from torch's own
-                net = new_net(self, objective, cost_matrix.matrix, optimizer, device, seed)
+                net = new_net(self, objective, data.cost_matrix.matrix, optimizer, device, seed)
                 check_bounded_module(net.module_, self.input_shape_)
                 net.module_.to(memory_format=torch.contiguous_format)  # the package takes views
-                check_module_output(net, X, len(classes))
-                if not is_dataset(X):
-                    self._check_bounds(X)
-                net.train_on(dataset)
-            self.classes_, self.cost_matrix_ = classes, cost_matrix
-            self.net_, self.history_ = net, net.history
-            self.module_ = net.module_.cpu().eval()
+                check_module_output(net, data.X, len(data.classes))
+                if not is_dataset(data.X):
+                    self._check_bounds(data.X)
+                net.train_on(data.dataset())
+            self._keep(net, data)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -383,12 +363,8 @@ class ConvexRelaxationClassifier(ClassifierMixin, BaseEstimator):
             nan, with a UserWarning, where no example is of a sensitive class.
         """
         check_choice("metric", metric, SCORES)
-        check_is_fitted(self)
-        X = check_inputs(self, X, reset=False)
-        y = check_labels(X, y, self)
-        weights = check_weights(sample_weight, X)
-        margins = self._margins(X, encode_labels(y, self.classes_), eps)
-        return score_of(metric, margins, y, self.cost_matrix_, weights)
+        X, y, margins = self._margins_of(X, y, eps)
+        return score_of(metric, margins, y, self.cost_matrix_, check_weights(sample_weight, X))
 
     def certified_report(
         self, X: Any, y: Any = None, *, eps: float | None = None
@@ -414,10 +390,7 @@ class ConvexRelaxationClassifier(ClassifierMixin, BaseEstimator):
             ``clean_error_matrix`` and ``robust_error_matrix``, arrays (m, m); ``eps``, ``norm``,
             ``n_inputs``, ``n_sensitive``.
         """
-        check_is_fitted(self)
-        X = check_inputs(self, X, reset=False)
-        y = check_labels(X, y, self)
-        margins = self._margins(X, encode_labels(y, self.classes_), eps)
+        X, y, margins = self._margins_of(X, y, eps)
         label = self.classes_[self._logits(X).argmax(axis=1)]
         return {
             **report(margins, label, y, self.cost_matrix_),
@@ -497,6 +470,13 @@ class ConvexRelaxationClassifier(ClassifierMixin, BaseEstimator):
         module = copy.deepcopy(self.module_).to(device, torch.float64).eval()
         return module.to(memory_format=torch.contiguous_format), device
 
+    def _margins_of(self, X: Any, y: Any, eps: float | None) -> tuple[Any, np.ndarray, np.ndarray]:
+        """Return the checked inputs and labels, and their margins J (n, m)."""
+        check_is_fitted(self)
+        X = check_inputs(self, X, reset=False)
+        y = check_labels(X, y, self)
+        return X, y, self._margins(X, encode_labels(y, self.classes_), eps)
+
     def _margins(self, X: Any, rows: np.ndarray, eps: float | None) -> np.ndarray:
         require_convex_adversarial()
         self._check_ball()
@@ -524,17 +504,6 @@ class ConvexRelaxationClassifier(ClassifierMixin, BaseEstimator):
                 ]
             )
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "module_")
-
-    def __getstate__(self) -> dict[str, Any]:
-        # As for the smoothed classifier: a fitted estimator needs neither optimiser nor device.
-        state = {name: value for name, value in super().__getstate__().items() if name != "net_"}
-        return portable_state(state)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(restored_state(state))
-
 
 def _batches(X: Any, size: int) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield slices of an array or Dataset with the inputs they hold."""
@@ -543,10 +512,8 @@ def _batches(X: Any, size: int) -> Iterator[tuple[slice, np.ndarray]]:
         if is_dataset(X):
             yield batch, np.stack([_input_of(X[i]) for i in range(start, batch.stop)])
         else:
-            yield (
-                batch,
-                np.array(X[batch], order="C"),
-            )  # a copy: torch minds read-only arrays and negative strides
+            # A copy: torch takes no negative strides, and warns of read-only arrays.
+            yield batch, np.array(X[batch], order="C")
 
 
 def _input_of(item: Any) -> np.ndarray:

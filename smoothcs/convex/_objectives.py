@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from smoothcs.convex._bounds import lower_bounds, plain_sequential
-from smoothcs.objectives.base import Objective, TrainingContext, sensitive_examples
+from smoothcs.objectives._losses import log_one_plus_sum_exp, sensitive_examples
+from smoothcs.objectives.base import Objective, TrainingContext
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,6 @@ class CostSensitiveRobust(OverallRobust):
         # Bounds are most of the work, and only sensitive examples need them.
         x, y = x[sensitive], y[sensitive]
         exponents = context.cost[y].log() - self.ball.margins(module, x, y, context.epoch)
-        penalty = torch.cat([torch.zeros_like(exponents[:, :1]), exponents], dim=1).logsumexp(1)
         share = torch.as_tensor(self.class_share, dtype=terms.dtype, device=terms.device)
-        extra = self.alpha_robust * penalty / share[y]
+        extra = self.alpha_robust * log_one_plus_sum_exp(exponents) / share[y]
         return terms.masked_scatter(sensitive, terms[sensitive] + extra), logits

@@ -1,6 +1,6 @@
-"""Training objectives, one a file; ``objective="margin-cs"`` or an object such as ``MarginCS()``.
+"""Training objectives, one per file; ``objective="margin-cs"`` or an object like ``MarginCS()``.
 
-Adding one: write a file beside these and import it here.
+To add one, write a file beside these and import it here.
 """
 
 from smoothcs.objectives.base import OBJECTIVES as OBJECTIVES
@@ -8,7 +8,9 @@ from smoothcs.objectives.base import Objective as Objective
 from smoothcs.objectives.base import ObjectiveOutput as ObjectiveOutput
 from smoothcs.objectives.base import TrainingContext as TrainingContext
 from smoothcs.objectives.base import resolve_objective as resolve_objective
-from smoothcs.objectives.cross_entropy import CostSensitiveCrossEntropy as CostSensitiveCrossEntropy
+from smoothcs.objectives.cost_sensitive_cross_entropy import (
+    CostSensitiveCrossEntropy as CostSensitiveCrossEntropy,
+)
 from smoothcs.objectives.cross_entropy import CrossEntropy as CrossEntropy
 from smoothcs.objectives.gaussian import Gaussian as Gaussian
 from smoothcs.objectives.macer import Macer as Macer

@@ -1,7 +1,7 @@
-"""What every training objective is: a small object that turns a batch into a loss.
+"""The training objectives: small objects that turn a batch into a loss.
 
-A new objective subclasses :class:`Objective`, fills in ``validate`` and ``per_example``, names
-itself with :func:`register`, and is imported by one line in ``objectives/__init__.py``.
+A new objective subclasses :class:`Objective`, implements ``validate`` and ``per_example``, is named
+by :func:`register`, and is imported by one line in ``objectives/__init__.py``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from smoothcs._soft import NoiseDraws, noisy_logits
-from smoothcs._validation import check_integer, check_real
+from smoothcs._validation import check_integer
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class TrainingContext:
     generator : torch.Generator
         Source of every random number, on the same device.
     epoch, max_epochs : int
-        Epochs finished so far and in all; warm-ups read them.
+        Epochs finished so far and in total, for objectives that warm up.
     """
 
     sigma: float
@@ -52,10 +52,10 @@ class ObjectiveOutput(NamedTuple):
 class Objective(BaseEstimator):
     """Base class of the training objectives.
 
-    Called with a module and a batch it returns an :class:`ObjectiveOutput`. The loss is
-    ``sum_i w_i * l_i / b`` with ``l_i`` the term of example ``i``, ``w_i`` its sample weight and
-    ``b`` the number of examples in the batch. Weights of one change nothing at all; an integer
-    weight counts as that many copies of the example, except that the divisor stays ``b``.
+    Called with a module and a batch, it returns an :class:`ObjectiveOutput`. The loss is
+    ``sum_i w_i * l_i / b``, where ``l_i`` is the term of example ``i``, ``w_i`` its sample weight
+    and ``b`` the number of examples in the batch. Weights of one change nothing; an integer weight
+    counts as that many copies of the example, except that the divisor stays ``b``.
     """
 
     def validate(self) -> None:
@@ -87,14 +87,14 @@ class Objective(BaseEstimator):
         Parameters
         ----------
         module : nn.Module
-            Maps (b, ...) to logits (b, m); run in its present mode.
+            Maps (b, ...) to logits (b, m); it is run in its current mode.
         x : Tensor of shape (b, ...)
             Float inputs of any shape: rows of a table, images.
         y : Tensor of shape (b,), int64
             Class indices in ``[0, m)``.
         context : TrainingContext
         sample_weight : Tensor of shape (b,) or None
-            Multiplies every per-example term.
+            Factors of the terms of the examples.
 
         Returns
         -------
@@ -113,7 +113,7 @@ class Objective(BaseEstimator):
 
 
 class NoisyObjective(Objective):
-    """Base of the objectives that add noise: reads ``n_noise`` and ``microbatch``."""
+    """Base class of the objectives that add noise, which have ``n_noise`` and ``microbatch``."""
 
     n_noise: int
     microbatch: int | None
@@ -124,7 +124,7 @@ class NoisyObjective(Objective):
             check_integer("microbatch", self.microbatch)
 
     def draw_noise(self, x: Tensor, context: TrainingContext) -> NoiseDraws:
-        """Return this batch's noise, the same however often it is asked for."""
+        """Return the noise of this batch, which is the same at every request."""
         return NoiseDraws(x, self.n_noise, context.sigma, context.generator, self.microbatch)
 
     def noisy_logits(self, module: nn.Module, x: Tensor, context: TrainingContext) -> Tensor:
@@ -132,35 +132,14 @@ class NoisyObjective(Objective):
         return noisy_logits(module, x, self.draw_noise(x, context), len(context.cost))
 
 
-def sensitive_examples(y: Tensor, cost: Tensor) -> Tensor:
-    """Return which examples have a sensitive class, a *bool* mask of shape (b,)."""
-    return (cost > 0).any(dim=1)[y]
-
-
-def class_weight(y: Tensor, cost: Tensor, weight_sensitive: float) -> Tensor:
-    """Return ``weight_sensitive`` for examples of sensitive classes and 1 for the others, (b,)."""
-    weight = torch.ones_like(y, dtype=cost.dtype)
-    return weight.masked_fill(sensitive_examples(y, cost), weight_sensitive)
-
-
-def check_weight_sensitive(value: Any) -> float:
-    """Return ``value`` as a float >= 1, or raise."""
-    return check_real("weight_sensitive", value, low=1.0, high_open=True)
-
-
-def warm_up(context: TrainingContext, warmup_epochs: int) -> float:
-    """Return the share in (0, 1] of a quantity that grows linearly over the first epochs."""
-    return min(1.0, (context.epoch + 1) / max(warmup_epochs, 1))
-
-
 OBJECTIVES: dict[str, Callable[[], Objective]] = {}
-"""Known names, each with what makes a fresh object of it."""
+"""The known names, each with a function that makes a new object."""
 
 _ObjectiveType = TypeVar("_ObjectiveType", bound=type[Objective])
 
 
 def register(name: str, **params: Any) -> Callable[[_ObjectiveType], _ObjectiveType]:
-    """Class decorator: make ``name`` mean the class with these parameters."""
+    """Class decorator: let ``name`` stand for the class with these parameters."""
 
     def decorate(cls: _ObjectiveType) -> _ObjectiveType:
         OBJECTIVES[name] = partial(cls, **params)
@@ -170,7 +149,7 @@ def register(name: str, **params: Any) -> Callable[[_ObjectiveType], _ObjectiveT
 
 
 def resolve_objective(objective: str | Objective) -> Objective:
-    """Return a fresh object for a name, or the object that was passed.
+    """Return a new object for a name, or the object that was passed.
 
     Raises
     ------

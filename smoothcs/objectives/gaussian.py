@@ -10,37 +10,27 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from smoothcs._soft import soft_log_prediction
-from smoothcs.objectives.base import (
-    NoisyObjective,
-    TrainingContext,
-    check_weight_sensitive,
-    class_weight,
-    register,
-)
-
-
-def noisy_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """Return the cross-entropy of each example, averaged over its draws: (b, n, m) -> (b,)."""
-    log_p = logits.log_softmax(-1)
-    return -log_p.gather(-1, y[:, None, None].expand(-1, log_p.shape[1], 1)).mean((1, 2))
+from smoothcs.objectives._losses import check_weight_sensitive, class_weight, noisy_cross_entropy
+from smoothcs.objectives.base import NoisyObjective, TrainingContext, register
 
 
 @register("gaussian-cs", weight_sensitive=2.0)
 @register("gaussian")
 class Gaussian(NoisyObjective):
-    """Cross-entropy of noisy inputs, optionally heavier on sensitive classes.
+    """Cross-entropy of noisy inputs, optionally with more weight on sensitive classes.
 
     Parameters
     ----------
     weight_sensitive : float, default=1.0
         Weight (>= 1) of an example whose class has a sensitive target; ``"gaussian-cs"`` sets 2.
-        1 is plain Gaussian training, exactly. This is the weight of an *example*. The "lambda =
-        1.1" of [Xin25]_ is another scale: the published runs added 0.1 times the *mean* loss of
-        the sensitive examples of a batch, which for a class of 10 % prevalence is a weight of 2.
+        With 1 this is exactly plain Gaussian training. This is the weight of an *example*. The
+        "lambda = 1.1" of [Xin25]_ is on another scale: the published runs added 0.1 times the
+        *mean* loss of the sensitive examples of a batch, which for a class of 10 % prevalence is a
+        weight of 2.
     n_noise : int, default=1
         Noise draws per input and step.
     microbatch : int or None, default=None
-        Draws per forward pass; bounds memory, changes nothing else.
+        Draws per forward pass; limits memory and changes nothing else.
 
     References
     ----------

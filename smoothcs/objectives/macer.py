@@ -12,40 +12,15 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from smoothcs._soft import normal_quantile, soft_log_prediction, soft_prediction
+from smoothcs._soft import soft_log_prediction, soft_prediction
 from smoothcs._validation import check_choice, check_positive, check_real
+from smoothcs.objectives._losses import classification_term, margin_loss, standard_margin
 from smoothcs.objectives.base import NoisyObjective, TrainingContext, register
-from smoothcs.objectives.gaussian import noisy_cross_entropy
-
-
-def margin_loss(margin: Tensor, lower: float, upper: float) -> Tensor:
-    """Return L(v; lower, upper) = max(upper - v, 0) where lower <= v <= upper, else 0."""
-    inside = (margin >= lower) & (margin <= upper)
-    return (upper - margin).clamp(min=0).masked_fill(~inside, 0.0)
-
-
-def standard_margin(p: Tensor, y: Tensor) -> Tensor:
-    """Return PhiInv(p_y) - PhiInv(max_{k != y} p_k): (b, m), (b,) -> (b,)."""
-    p_y = p.gather(1, y[:, None])[:, 0]
-    p_other = p.scatter(1, y[:, None], -1.0).amax(1)
-    return normal_quantile(p_y) - normal_quantile(p_other)
-
-
-def cross_entropy_of_average(log_p: Tensor, y: Tensor) -> Tensor:
-    """Return -log G(x)_y from log G: (b, m), (b,) -> (b,)."""
-    return -log_p.gather(1, y[:, None])[:, 0]
-
-
-def classification_term(kind: str, logits: Tensor, log_p: Tensor, y: Tensor) -> Tensor:
-    """Return the cross-entropy of the average or the average cross-entropy: (b,)."""
-    if kind == "noisy":
-        return noisy_cross_entropy(logits, y)
-    return cross_entropy_of_average(log_p, y)
 
 
 @register("macer")
 class Macer(NoisyObjective):
-    """MACER, which widens the certified radius of correctly classified inputs.
+    """MACER, which enlarges the certified radii of correctly classified inputs.
 
     Parameters
     ----------
@@ -53,17 +28,17 @@ class Macer(NoisyObjective):
         Weight of the radius term. Published: 4 ([Xin25]_), 6 to 16 ([Zhai20]_), for hundreds of
         epochs of large networks; small problems lose accuracy at those values.
     gamma : float, default=8.0
-        Upper end of the hinge, in units of ``2 r / sigma``: inputs beyond it are left alone.
+        Upper end of the hinge, in units of ``2 r / sigma``: inputs beyond it add nothing.
     inverse_temperature : float, default=16.0
         Sharpens the softmax in the radius towards the votes of the hard classifier.
     cross_entropy : {"average", "noisy"}, default="average"
         ``"average"`` is the cross-entropy of the averaged prediction G, as in [Zhai20]_;
-        ``"noisy"`` the average of the cross-entropies of the noisy inputs, as Eq. 4 of [Xin25]_
-        writes it, which holds each draw to its label and trains small networks better.
+        ``"noisy"`` is the average of the cross-entropies of the noisy inputs, as in Eq. 4 of
+        [Xin25]_, which holds each draw to its label and trains small networks better.
     n_noise : int, default=8
         Draws per input; the papers use 16, at twice the cost.
     microbatch : int or None, default=None
-        Draws per forward pass; bounds memory, changes nothing else.
+        Draws per forward pass; limits memory and changes nothing else.
 
     References
     ----------

@@ -20,22 +20,22 @@ from torch import Tensor, nn
 
 from smoothcs._soft import normal_quantile, soft_log_prediction, soft_prediction
 from smoothcs._validation import check_choice, check_positive, check_real
-from smoothcs.objectives.base import (
-    NoisyObjective,
-    TrainingContext,
-    register,
+from smoothcs.objectives._losses import (
+    classification_term,
+    margin_loss,
     sensitive_examples,
+    standard_margin,
 )
-from smoothcs.objectives.macer import classification_term, margin_loss, standard_margin
+from smoothcs.objectives.base import NoisyObjective, TrainingContext, register
 
 
 @register("margin-cs")
 class MarginCS(NoisyObjective):
-    """Cost-sensitive margin loss: makes the costly mistakes the hard ones to provoke.
+    """Cost-sensitive margin loss, which makes costly mistakes hard to provoke.
 
-    The published values are lambda (3, 3), gamma (4, 16), 16 draws and costs as given, found for
-    CIFAR-10 with a ResNet-56. On small problems they push nearly every input into the sensitive
-    classes and cost most of the accuracy, hence the milder defaults; tune the lambdas and gammas.
+    The published values, found for CIFAR-10 with a ResNet-56, are lambda (3, 3), gamma (4, 16), 16
+    draws and costs as given. On small problems they push nearly every input into the sensitive
+    classes and lose most of the accuracy, hence the milder defaults; tune the lambdas and gammas.
 
     Parameters
     ----------
@@ -55,26 +55,26 @@ class MarginCS(NoisyObjective):
         Lower end of the sensitive hinge: ``-gamma_sensitive`` also moves misclassified inputs
         ([Xin23]_ Eq. 2); 0 leaves them to the cross-entropy ([Xin25]_ Eq. 4).
     normal_term : {"normal", "all"}, default="normal"
-        Which examples the first hinge runs over: those of classes that are not sensitive
-        ([Xin25]_ Eq. 4) or all ([Xin23]_, which recommends it for pairwise cost matrices).
+        Which examples the first hinge includes: those of classes that are not sensitive
+        ([Xin25]_ Eq. 4), or all ([Xin23]_, which recommends this for pairwise cost matrices).
     balanced : bool, default=False
-        False divides the sums over a batch by the batch size, as the published runs did, so the
-        sensitive term scales with prevalence. True divides each hinge by the number of examples
-        it runs over: the conditional expectations of Eq. 4.
+        If False, the sums over a batch are divided by the batch size, as in the published runs, so
+        the sensitive term scales with prevalence. If True, each hinge is divided by the number of
+        examples that it includes, which gives the conditional expectations of Eq. 4.
     normalize_costs : bool, default=False
-        Divide the costs of a row by their sum (for ``margin="group"``: by their mean over the
-        sensitive targets), so that the lambdas mean the same for 1 and for 9 targets. Ratios
-        within a row remain; that one class is costlier than another no longer counts.
+        Whether to divide the costs of a row by their sum (for ``margin="group"``, by their mean
+        over the sensitive targets), so that the lambdas mean the same for 1 and for 9 targets.
+        Ratios within a row remain; differences between rows are lost.
     cross_entropy : {"average", "noisy"}, default="average"
         ``"average"`` is the cross-entropy of the averaged prediction G, as in [Zhai20]_;
-        ``"noisy"`` the average of the cross-entropies of the noisy inputs, as Eq. 4 of [Xin25]_
-        writes it, which holds each draw to its label and trains small networks better.
+        ``"noisy"`` is the average of the cross-entropies of the noisy inputs, as in Eq. 4 of
+        [Xin25]_, which holds each draw to its label and trains small networks better.
     n_noise : int, default=8
         Draws per input; the papers use 16, at twice the cost.
     inverse_temperature : float, default=16.0
         Sharpens the softmax in the margins towards the votes of the hard classifier.
     microbatch : int or None, default=None
-        Draws per forward pass; bounds memory, changes nothing else.
+        Draws per forward pass; limits memory and changes nothing else.
 
     References
     ----------
@@ -169,7 +169,7 @@ class MarginCS(NoisyObjective):
         return (cost * margin_loss(margins, lower, self.gamma_sensitive)).sum(1)
 
     def _scaled(self, cost: Tensor) -> Tensor:
-        """Return the cost matrix with rows normalised if so asked; rows of zeros stay."""
+        """Return the cost matrix, its rows normalised on request; rows of zeros stay."""
         if not self.normalize_costs:
             return cost
         unit = cost.sum(1, keepdim=True)

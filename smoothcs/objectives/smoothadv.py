@@ -14,40 +14,38 @@ from torch import Tensor, nn
 from smoothcs._soft import noisy_logits, soft_log_prediction
 from smoothcs._validation import check_integer, check_positive
 from smoothcs.attacks import l2_pgd
-from smoothcs.objectives.base import (
-    NoisyObjective,
-    TrainingContext,
+from smoothcs.objectives._losses import (
     check_weight_sensitive,
     class_weight,
-    register,
+    noisy_cross_entropy,
     warm_up,
 )
-from smoothcs.objectives.gaussian import noisy_cross_entropy
+from smoothcs.objectives.base import NoisyObjective, TrainingContext, register
 
 
 @register("smoothadv-cs", weight_sensitive=2.0)
 @register("smoothadv")
 class SmoothAdv(NoisyObjective):
-    """Cross-entropy of noisy inputs that were attacked first.
+    """Cross-entropy of inputs that are attacked before noise is added.
 
     A step costs ``n_steps + 1`` forward and backward passes of ``n_noise`` draws.
 
     Parameters
     ----------
     eps_attack : float or None, default=None
-        Radius of the attack, in input units; None: sigma.
+        Radius of the attack, in input units. If None, sigma.
     n_steps : int, default=4
         Attack steps; [Salman19]_ uses 2 to 10.
     step_size : float or None, default=None
-        Length of a step, in input units; None: ``2 * eps_attack / n_steps``, as published.
+        Length of a step, in input units. If None, ``2 * eps_attack / n_steps``, as published.
     warmup_epochs : int, default=10
-        Epochs over which the radius grows linearly to ``eps_attack``; 0: at once.
+        Epochs over which the radius grows linearly to ``eps_attack``. With 0, there is no warm-up.
     weight_sensitive : float, default=1.0
         Weight (>= 1) of an example whose class has a sensitive target; ``"smoothadv-cs"`` sets 2.
     n_noise : int, default=4
         Draws per input; published: 1 to 8.
     microbatch : int or None, default=None
-        Draws per forward pass; bounds memory, changes nothing else.
+        Draws per forward pass; limits memory and changes nothing else.
 
     References
     ----------

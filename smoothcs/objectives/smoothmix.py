@@ -22,21 +22,19 @@ from smoothcs._soft import (
 )
 from smoothcs._validation import check_choice, check_integer, check_positive, check_real
 from smoothcs.attacks import normalized_ascent, project_l2, soft_smoothed_loss
-from smoothcs.objectives.base import (
-    NoisyObjective,
-    TrainingContext,
+from smoothcs.objectives._losses import (
     check_weight_sensitive,
     class_weight,
-    register,
+    noisy_cross_entropy,
     warm_up,
 )
-from smoothcs.objectives.gaussian import noisy_cross_entropy
+from smoothcs.objectives.base import NoisyObjective, TrainingContext, register
 
 
 @register("smoothmix-cs", weight_sensitive=2.0)
 @register("smoothmix")
 class SmoothMix(NoisyObjective):
-    """Mixes inputs with unrestricted adversarial ones, towards less confident targets.
+    """Mixes inputs with unrestricted adversarial ones, and makes their targets less confident.
 
     A step costs ``n_steps + 2`` forward and backward passes of ``n_noise`` draws.
 
@@ -45,28 +43,28 @@ class SmoothMix(NoisyObjective):
     n_steps : int, default=4
         Gradient steps towards x~.
     step_size : float or None, default=None
-        Length of a step, in input units; None: 2 sigma, the values published for CIFAR-10.
+        Length of a step, in input units. If None, 2 sigma, the values published for CIFAR-10.
     beta : float, default=0.0
-        Weight of the squared distance in the search for x~. 0, as in the published runs, bounds
-        the distance by ``n_steps * step_size`` alone.
+        Weight of the squared distance in the search for x~. With 0, as in the published runs, only
+        ``n_steps * step_size`` bounds the distance.
     eta : float, default=5.0
         Weight of the mixed term; published: 1 or 5.
     one_step : bool, default=False
-        Train the first term on the first iterate of the search instead of x, a single-step
-        adversary ([Jeong21]_'s "one-step" option).
+        Whether to train the first term on the first iterate of the search instead of x, a
+        single-step adversary (the "one-step" option of [Jeong21]_).
     only_correct : bool, default=False
-        Keep the mixed term only where G(x) predicts y, as the code published with [Jeong21]_ does;
-        the equations have no such factor.
+        Whether to keep the mixed term only where G(x) predicts y, as the code published with
+        [Jeong21]_ does; the equations have no such factor.
     warmup_epochs : int, default=10
         Epochs over which eta and the length of the one-step adversary grow linearly, as in that
-        code; 0: at once.
+        code. With 0, there is no warm-up.
     weight_sensitive : float, default=1.0
         Weight (>= 1), in the first term, of an example whose class has a sensitive target;
         ``"smoothmix-cs"`` sets 2.
     n_noise : int, default=2
         Draws per input; published: 2 for CIFAR-10, 4 for MNIST.
     microbatch : int or None, default=None
-        Draws per forward pass; bounds memory, changes nothing else.
+        Draws per forward pass; limits memory and changes nothing else.
 
     References
     ----------

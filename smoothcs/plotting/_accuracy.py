@@ -11,11 +11,10 @@ from smoothcs._validation import check_choice, check_probability
 from smoothcs.bounds.binomial import clopper_pearson_lower, clopper_pearson_upper
 from smoothcs.certification._certify import Certificates
 from smoothcs.plotting._common import (
-    COLORS,
-    LINE_STYLES,
     UNITS,
-    certify,
+    CertificatesDisplay,
     check_certificates,
+    line_style,
     no_figure_on_error,
     single_axes,
 )
@@ -50,11 +49,11 @@ def confidence_band(
     return lower * top, upper * top
 
 
-class CertifiedAccuracyDisplay:
+class CertifiedAccuracyDisplay(CertificatesDisplay):
     """A certified metric as a function of the attack radius eps.
 
-    Made by :meth:`from_estimator` or :meth:`from_certificates`. To compare models, pass the ``ax_``
-    of the first display to the others: each gets a colour and a line style of its own.
+    Created by :meth:`from_estimator` or :meth:`from_certificates`. To compare models, pass the
+    ``ax_`` of the first display to the others: each gets its own colour and line style.
 
     Parameters
     ----------
@@ -65,7 +64,7 @@ class CertifiedAccuracyDisplay:
     metric : {"rob_cs", "rob_cost", "certified_accuracy"}, default="rob_cs"
         What ``values`` are.
     lower, upper : ndarray of shape (k,), default=None
-        Confidence limits of ``values``; None: no band.
+        Confidence limits of ``values``. If None, there is no band.
     estimator_name : str, default=None
         What the legend calls the model.
 
@@ -86,13 +85,13 @@ class CertifiedAccuracyDisplay:
 
     Notes
     -----
-    The band is pointwise and speaks of the draw of the test inputs: with the given confidence, the
-    metric over the whole population lies within it at a given eps. For shares it is the interval of
-    Clopper and Pearson; for ``rob_cost``, a mean of bounded numbers, the same at a level e times
-    smaller, as an inequality of [Ben04]_ allows. That each certificate has its own failure
-    probability ``alpha`` is another matter, and not in the band.
+    The band is pointwise and covers the random draw of the test inputs: with the given confidence,
+    the metric over the whole population lies within it at a given eps. For shares it is the
+    interval of Clopper and Pearson; for ``rob_cost``, a mean of bounded numbers, it is the same
+    interval at a level e times smaller, as an inequality of [Ben04]_ allows. The band does not
+    include the failure probability ``alpha`` of each certificate.
 
-    Between the computed radii the worse of the two neighbouring values is drawn.
+    Between two computed radii, the worse of their values is drawn.
 
     References
     ----------
@@ -126,54 +125,6 @@ class CertifiedAccuracyDisplay:
         self.estimator_name = estimator_name
 
     @classmethod
-    def from_estimator(
-        cls,
-        estimator: Any,
-        X: Any,
-        y: Any,
-        *,
-        eps: ArrayLike | None = None,
-        metric: str = "rob_cs",
-        confidence: float = 0.95,
-        certify_params: dict[str, Any] | None = None,
-        name: str | None = None,
-        ax: Any = None,
-        units: str = UNITS,
-        **kwargs: Any,
-    ) -> CertifiedAccuracyDisplay:
-        """Certify inputs with a fitted estimator and plot.
-
-        Parameters
-        ----------
-        estimator : CostSensitiveSmoothedClassifier, or a Pipeline or search that ends in one
-            Fitted.
-        X : array-like (n, ...)
-            Inputs.
-        y : array-like (n,)
-            True labels.
-        certify_params : dict, default=None
-            Passed to ``estimator.certify``, for instance ``{"n_estimation": 1000}``.
-        eps, metric, confidence, name, ax, units, **kwargs
-            See :meth:`from_certificates`; ``name`` defaults to the class of the estimator.
-
-        Returns
-        -------
-        display : CertifiedAccuracyDisplay
-        """
-        check_choice("metric", metric, METRICS)
-        certificates, class_name = certify(estimator, X, y, certify_params)
-        return cls.from_certificates(
-            certificates,
-            eps=eps,
-            metric=metric,
-            confidence=confidence,
-            name=class_name if name is None else name,
-            ax=ax,
-            units=units,
-            **kwargs,
-        )
-
-    @classmethod
     def from_certificates(
         cls,
         certificates: Certificates,
@@ -193,18 +144,14 @@ class CertifiedAccuracyDisplay:
         certificates : Certificates
             With ``y``.
         eps : array-like (k,), default=None
-            Radii at which to compute the metric; None: 256 from 0 to beyond the largest.
+            Radii at which to compute the metric. If None, 256 from 0 to beyond the largest.
         metric : {"rob_cs", "rob_cost", "certified_accuracy"}, default="rob_cs"
         confidence : float, default=0.95
             Of the band, in (0, 1).
         name : str, default=None
-            What the legend calls the model; None: no entry.
-        ax : matplotlib Axes, default=None
-            Where to plot; None: a new figure.
-        units : str
-            Units of the radius, for the label of the axis.
-        **kwargs : dict
-            Passed to matplotlib's ``plot``.
+            What the legend calls the model. If None, there is no entry.
+        ax, units, **kwargs
+            See :meth:`plot`.
 
         Returns
         -------
@@ -213,20 +160,18 @@ class CertifiedAccuracyDisplay:
         Raises
         ------
         ValueError
-            If the certificates hold no true labels, or none of a sensitive class where the metric
-            speaks of these.
+            If the certificates hold no true labels, or if the metric averages over sensitive
+            inputs and there are none.
         """
         c = check_certificates(certificates)
-        check_choice("metric", metric, METRICS)
-        check_probability("confidence", confidence)
-        if c.y is None:
-            raise ValueError(f"{metric} compares with the true classes: certify with y to have it.")
+        cls._check(c.y, metric=metric, confidence=confidence)
+        assert c.y is not None
         rows = c.cost_matrix.matrix[c.cost_matrix.encode(c.y)].sum(axis=1)
         n = len(c)
         if metric != "certified_accuracy":
             n = int(np.count_nonzero(rows))
             if n == 0:
-                raise ValueError(f"{metric} speaks of sensitive inputs, and there is none.")
+                raise ValueError(f"{metric} averages over sensitive inputs, and there are none.")
         top = float(rows.max()) if metric == "rob_cost" else None
         grid = _default_eps(c) if eps is None else np.sort(np.asarray(eps, dtype=float).ravel())
         values = np.asarray(getattr(c, metric)(grid))
@@ -235,6 +180,15 @@ class CertifiedAccuracyDisplay:
             eps=grid, values=values, metric=metric, lower=lower, upper=upper, estimator_name=name
         )
         return display.plot(ax, units=units, **kwargs)
+
+    @classmethod
+    def _check(
+        cls, y: Any, *, metric: str = "rob_cs", confidence: float = 0.95, **kwargs: Any
+    ) -> None:
+        check_choice("metric", metric, METRICS)
+        check_probability("confidence", confidence)
+        if y is None:
+            raise ValueError(f"{metric} compares with the true classes: certify with y to get it.")
 
     @no_figure_on_error()
     def plot(
@@ -251,9 +205,9 @@ class CertifiedAccuracyDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to plot; None: a new figure.
+            Where to plot. If None, in a new figure.
         name : str, default=None
-            What the legend calls the model; None: ``estimator_name``.
+            What the legend calls the model. If None, ``estimator_name``.
         band : bool, default=True
             Whether to draw the confidence band.
         units : str
@@ -270,18 +224,8 @@ class CertifiedAccuracyDisplay:
         self.figure_, self.ax_ = single_axes(ax)
         ax = self.ax_
         name = self.estimator_name if name is None else name
-        k = sum(line.get_gid() == _CURVE for line in ax.lines)
-        style = {
-            "color": COLORS[k % len(COLORS)],
-            "linestyle": LINE_STYLES[k % len(LINE_STYLES)],
-            "drawstyle": "steps-pre",
-            "gid": _CURVE,
-            **({} if name is None else {"label": name}),
-        }
-        for short, long in (("c", "color"), ("ls", "linestyle"), ("ds", "drawstyle")):
-            if short in kwargs:
-                kwargs[long] = kwargs.pop(short)
-        (self.line_,) = ax.plot(self.eps, self.values, **{**style, **kwargs})
+        style = line_style(ax, _CURVE, name, kwargs, drawstyle="steps-pre")
+        (self.line_,) = ax.plot(self.eps, self.values, **style)
         self.band_ = None
         if band and self.lower is not None and self.upper is not None:
             self.band_ = ax.fill_between(
@@ -304,7 +248,7 @@ class CertifiedAccuracyDisplay:
         return self
 
 
-_CURVE = "smoothcs-curve"  # marks our lines, to give each on one axes a style of its own
+_CURVE = "smoothcs-curve"  # marks our lines, so that each on one axes gets its own style
 
 
 def _default_eps(certificates: Certificates) -> Floats:

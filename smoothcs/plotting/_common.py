@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -62,10 +62,10 @@ def single_axes(ax: Any) -> tuple[Any, Any]:
 
 
 def several_axes(ax: Any, widths: Sequence[float], size: tuple[float, float]) -> tuple[Any, Any]:
-    """Return (figure, array of axes), one axes a width.
+    """Return (figure, array of axes), one axes per width.
 
     ``ax`` may be None (a new figure of ``size``), as many axes as there are widths, or one axes,
-    whose place is divided.
+    whose place is then divided.
     """
     plt = pyplot()
     n = len(widths)
@@ -92,19 +92,84 @@ def several_axes(ax: Any, widths: Sequence[float], size: tuple[float, float]) ->
     return place.figure, np.array(axes, dtype=object)
 
 
-def certify(
-    estimator: Any, X: Any, y: Any, params: dict[str, Any] | None
-) -> tuple[Certificates, str]:
-    """Certify with the estimator, or the last step of a Pipeline or search; return its name too."""
-    clf, X = final_step(estimator, X)
-    name = type(clf).__name__
-    certificates = clf.certify(X, y, **(params or {}))
-    if not isinstance(certificates, Certificates):
-        raise TypeError(
-            f"{name}.certify does not return Certificates, which hold the radii that this display "
-            "shows; RobustErrorDisplay works for every certifying estimator."
-        )
-    return certificates, name
+def line_style(
+    ax: Any, gid: str, name: str | None, given: dict[str, Any], **style: Any
+) -> dict[str, Any]:
+    """Return how to draw the next line marked ``gid`` on ``ax``; what is ``given`` wins.
+
+    Each such line on one axes has a colour and a line style of its own, and so has each further
+    property of which ``style`` holds a tuple of choices.
+    """
+    k = sum(line.get_gid() == gid for line in ax.lines)
+    choices = {"color": COLORS, "linestyle": LINE_STYLES, **style}
+    own = {
+        key: value[k % len(value)] if isinstance(value, tuple) else value
+        for key, value in choices.items()
+    }
+    short = {"c": "color", "ls": "linestyle", "ds": "drawstyle", "ms": "markersize"}
+    label = {} if name is None else {"label": name}
+    return {**own, **label, "gid": gid, **{short.get(key, key): v for key, v in given.items()}}
+
+
+_Display = TypeVar("_Display", bound="CertificatesDisplay")
+
+
+class CertificatesDisplay:
+    """Base of the displays of certificates: certifies with an estimator what it then plots."""
+
+    from_certificates: ClassVar[Callable[..., Any]]
+
+    @classmethod
+    def from_estimator(
+        cls: type[_Display],
+        estimator: Any,
+        X: Any,
+        y: Any = None,
+        *,
+        certify_params: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> _Display:
+        """Certify inputs with a fitted estimator and plot.
+
+        Parameters
+        ----------
+        estimator : CostSensitiveSmoothedClassifier, or a Pipeline or search that ends in one
+            Fitted.
+        X : array-like (n, ...)
+            Inputs.
+        y : array-like (n,)
+            True labels. Optional where :meth:`from_certificates` does without: then the rows of
+            the cost matrix are those of the predicted classes.
+        certify_params : dict, default=None
+            Passed to ``estimator.certify``, for instance ``{"n_estimation": 1000}``.
+        **kwargs
+            Passed to :meth:`from_certificates`. If not given, ``name`` is the class of the
+            estimator, and ``eps``, for errors, the estimator's own.
+
+        Returns
+        -------
+        display
+            An object of this class.
+        """
+        cls._check(y, **kwargs)
+        clf, X = final_step(estimator, X)
+        certificates = clf.certify(X, y, **(certify_params or {}))
+        if not isinstance(certificates, Certificates):
+            raise TypeError(
+                f"{type(clf).__name__}.certify does not return Certificates, which hold the radii "
+                "that this display shows; RobustErrorDisplay works for every certifying estimator."
+            )
+        given = {key: value for key, value in kwargs.items() if value is not None}
+        display: _Display = cls.from_certificates(certificates, **{**cls._defaults(clf), **given})
+        return display
+
+    @classmethod
+    def _check(cls, y: Any, **kwargs: Any) -> None:
+        """Refuse arguments before anything is certified for them."""
+
+    @classmethod
+    def _defaults(cls, clf: Any) -> dict[str, Any]:
+        return {"name": type(clf).__name__}
 
 
 def check_certificates(certificates: Any) -> Certificates:

@@ -13,6 +13,7 @@ from smoothcs.certification._certify import Certificates
 from smoothcs.plotting._common import (
     ORANGE,
     UNITS,
+    CertificatesDisplay,
     check_certificates,
     class_names,
     final_step,
@@ -23,16 +24,17 @@ from smoothcs.plotting._common import (
 Floats = NDArray[np.float64]
 
 
-class RobustErrorDisplay:
+class RobustErrorDisplay(CertificatesDisplay):
     """Heat maps of the costs, the clean errors and the errors that are not ruled out at eps.
 
-    Rows are true classes (seeds), columns the classes they are, or might be, called. An entry of
-    the error maps is the share, in per cent, of the inputs of the row's class; the costly entries
-    are framed, unless all are. The clean error counts the class with the most votes, whether or not
-    the vote is clear; the robust error is what certificates do not rule out for an adversary who
-    moves each input by at most eps, and is never less ([Xin25]_, Figure 6; [ZE19]_, Figure 1b).
+    Rows are true classes (seeds), columns the classes that they are, or might be, called. An entry
+    of the error maps is a percentage of the inputs of the row's class; the costly entries are
+    framed, unless all are costly. The clean error counts the class with the most votes, whether or
+    not the vote is clear; the robust error counts what the certificates do not rule out for an
+    adversary who moves each input by at most eps, and is never smaller ([Xin25]_, Figure 6;
+    [ZE19]_, Figure 1b).
 
-    Made by :meth:`from_estimator` or :meth:`from_certificates`.
+    Created by :meth:`from_estimator` or :meth:`from_certificates`.
 
     Parameters
     ----------
@@ -93,51 +95,26 @@ class RobustErrorDisplay:
         cls,
         estimator: Any,
         X: Any,
-        y: Any,
+        y: Any = None,
         *,
-        eps: float | None = None,
         certify_params: dict[str, Any] | None = None,
-        ax: Any = None,
-        units: str = UNITS,
         **kwargs: Any,
     ) -> RobustErrorDisplay:
-        """Certify inputs with a fitted estimator and plot.
-
-        Parameters
-        ----------
-        estimator : estimator with ``certified_report``, or a Pipeline or search that ends in one
-            Fitted.
-        X : array-like (n, ...)
-            Inputs.
-        y : array-like (n,)
-            True labels.
-        eps : float, default=None
-            Radius of the attack; None: the estimator's own.
-        certify_params : dict, default=None
-            Passed to ``estimator.certify``, for instance ``{"n_estimation": 1000}``.
-        ax, units, **kwargs
-            See :meth:`plot`.
-
-        Returns
-        -------
-        display : RobustErrorDisplay
-        """
-        clf, X = final_step(estimator, X)
-        params = certify_params or {}
-        if not hasattr(clf, "alpha"):  # ConvexRelaxationClassifier: bounds, no votes
-            report = clf.certified_report(X, y, eps=eps, **params)
-            display = cls(
-                clean=report["clean_error_matrix"],
-                robust=report["robust_error_matrix"],
-                costs=clf.cost_matrix_.matrix,
-                classes=clf.classes_,
-                eps=report["eps"],
-            )
-            return display.plot(ax, units=units, **kwargs)
-        if eps is None:
-            eps = clf.sigma if clf.eps is None else clf.eps
-        certificates = clf.certify(X, y, **params)
-        return cls.from_certificates(certificates, eps=eps, ax=ax, units=units, **kwargs)
+        clf, reached = final_step(estimator, X)
+        if hasattr(clf, "alpha"):
+            return super().from_estimator(estimator, X, y, certify_params=certify_params, **kwargs)
+        # ConvexRelaxationClassifier: bounds, no votes.
+        report = clf.certified_report(
+            reached, y, eps=kwargs.pop("eps", None), **(certify_params or {})
+        )
+        display = cls(
+            clean=report["clean_error_matrix"],
+            robust=report["robust_error_matrix"],
+            costs=clf.cost_matrix_.matrix,
+            classes=clf.classes_,
+            eps=report["eps"],
+        )
+        return display.plot(kwargs.pop("ax", None), **kwargs)
 
     @classmethod
     def from_certificates(
@@ -171,12 +148,12 @@ class RobustErrorDisplay:
         """
         c = check_certificates(certificates)
         check_real("eps", eps, low=0.0, high_open=True)
-        if c.y is None:
-            raise ValueError("errors compare with the true classes: certify with y to have them.")
+        cls._check(c.y)
         y = c.y
+        assert y is not None
         display = cls(
-            # Of the votes alone: an abstention would count in every column, and a map of what may
-            # happen without attack would show more than that of what may happen under one.
+            # From the votes alone: an abstention would count in every column, and the map without
+            # an attack would show larger errors than the map under one.
             clean=metrics.clean_error_matrix(y, c.label, classes=class_names(c)),
             robust=c.robust_error_matrix(eps),
             costs=c.cost_matrix.matrix,
@@ -184,6 +161,15 @@ class RobustErrorDisplay:
             eps=float(eps),
         )
         return display.plot(ax, units=units, **kwargs)
+
+    @classmethod
+    def _check(cls, y: Any, **kwargs: Any) -> None:
+        if y is None:
+            raise ValueError("errors compare with the true classes: certify with y to get them.")
+
+    @classmethod
+    def _defaults(cls, clf: Any) -> dict[str, Any]:
+        return {"eps": clf.sigma if clf.eps is None else clf.eps}
 
     @no_figure_on_error()
     def plot(
@@ -200,9 +186,9 @@ class RobustErrorDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or three of them, default=None
-            Where to plot: one axes is divided in three; None: a new figure.
+            Where to plot; one axes is divided into three. If None, in a new figure.
         include_values : bool, default=None
-            Whether to write the values into the cells; None: where they fit.
+            Whether to write the values into the cells. If None, only where they fit.
         cmap : str, default="Blues"
             Colour map of the errors; the costs are grey.
         units : str
@@ -266,7 +252,7 @@ def _label_axes(axes: Any, classes: NDArray[Any], *, first: bool) -> None:
 
 
 def _cell_inches(axes: Any, m: int) -> float:
-    """Side of a cell as far as it can be known before the figure is laid out."""
+    """Width of a cell, as far as it is known before the figure is laid out."""
     width = axes.get_position().width * axes.figure.get_figwidth()
     return float(width / m)
 

@@ -1,4 +1,4 @@
-"""What weights of the vote reach, and what they cost in accuracy."""
+"""What weights of the vote achieve, and what they cost in accuracy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from smoothcs.plotting._common import COLORS, GREY, LINE_STYLES, no_figure_on_error, single_axes
+from smoothcs.plotting._common import GREY, line_style, no_figure_on_error, single_axes
 from smoothcs.tuning._decision import TunedDecision
 from smoothcs.tuning._frontier import undominated
 
@@ -23,17 +23,17 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 class FrontierDisplay:
     """Accuracy against certified robustness, over the weights of the vote.
 
-    Each dot is a choice of weights, as it fared out-of-sample: each fold judged by weights tuned on
-    the others. The pale line is the same frontier in-sample, and what lies between them is what
-    tuning fitted to single examples. The cross is the plurality vote, the ring the weights chosen.
+    Each dot is a choice of weights, judged out-of-sample: each fold by weights tuned on the others.
+    The pale line is the same frontier in-sample; the gap between the two is what tuning fitted to
+    single examples. The cross is the plurality vote, the ring the weights chosen.
 
-    Made by :meth:`from_estimator` or :meth:`from_tuned`. To compare models, pass the ``ax_`` of the
-    first display to the others: each gets a colour, a marker and a line style of its own.
+    Created by :meth:`from_estimator` or :meth:`from_tuned`. To compare models, pass the ``ax_`` of
+    the first display to the others: each gets its own colour, marker and line style.
 
     Parameters
     ----------
     tuned : TunedDecision
-        What :func:`smoothcs.tuning.tune_decision` found.
+        The result of :func:`smoothcs.tuning.tune_decision`.
     estimator_name : str, default=None
         What the legend calls the model.
 
@@ -75,14 +75,14 @@ class FrontierDisplay:
     def from_estimator(
         cls, estimator: Any, *, name: str | None = None, ax: Any = None, **kwargs: Any
     ) -> FrontierDisplay:
-        """Plot the frontier of a fitted TunedDecisionClassifier; nothing is certified again.
+        """Plot the frontier of a fitted TunedDecisionClassifier, without certifying anything anew.
 
         Parameters
         ----------
         estimator : TunedDecisionClassifier, or a Pipeline or search that ends in one
             Fitted.
         name : str, default=None
-            What the legend calls the model; None: the class of what was tuned.
+            What the legend calls the model. If None, the class of the estimator that was tuned.
         ax, **kwargs
             See :meth:`plot`.
 
@@ -116,13 +116,13 @@ class FrontierDisplay:
     def from_tuned(
         cls, tuned: TunedDecision, *, name: str | None = None, ax: Any = None, **kwargs: Any
     ) -> FrontierDisplay:
-        """Plot what `tune_decision` found.
+        """Plot the result of :func:`~smoothcs.tuning.tune_decision`.
 
         Parameters
         ----------
         tuned : TunedDecision
         name : str, default=None
-            What the legend calls the model; None: no entry.
+            What the legend calls the model. If None, there is no entry.
         ax, **kwargs
             See :meth:`plot`.
 
@@ -144,9 +144,9 @@ class FrontierDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to plot; None: a new figure.
+            Where to plot. If None, in a new figure.
         name : str, default=None
-            What the legend calls the model; None: ``estimator_name``.
+            What the legend calls the model. If None, ``estimator_name``.
         **kwargs : dict
             Passed to matplotlib's ``plot`` for the frontier itself.
 
@@ -158,7 +158,7 @@ class FrontierDisplay:
         Raises
         ------
         ValueError
-            If the axes hold the frontier of another metric or another eps.
+            If the axes already hold the frontier of another metric or another eps.
         """
         self.figure_, self.ax_ = single_axes(ax)
         ax, t = self.ax_, self.tuned
@@ -170,22 +170,11 @@ class FrontierDisplay:
                 f"compared with {label.splitlines()[0]}."
             )
         name = self.estimator_name if name is None else name
-        k = len(others)
-        style: dict[str, Any] = {
-            "color": COLORS[k % len(COLORS)],
-            "linestyle": LINE_STYLES[k % len(LINE_STYLES)],
-            "marker": MARKERS[k % len(MARKERS)],
-            "markersize": 4,
-            "gid": _FRONTIER,
-            **({} if name is None else {"label": name}),
-        }
-        for short, long in (("c", "color"), ("ls", "linestyle"), ("ms", "markersize")):
-            if short in kwargs:
-                kwargs[long] = kwargs.pop(short)
+        style = line_style(ax, _FRONTIER, name, kwargs, marker=MARKERS, markersize=4)
         has_folds = not np.isnan(t.frontier_accuracy_cv).all()
         inside = (t.frontier_metric, t.frontier_accuracy)
         outside = (t.frontier_metric_cv, t.frontier_accuracy_cv)
-        (self.line_,) = ax.plot(*(outside if has_folds else inside), **{**style, **kwargs})
+        (self.line_,) = ax.plot(*(outside if has_folds else inside), **style)
         same = {"color": self.line_.get_color(), "linestyle": "none"}
         self.in_sample_ = None
         if has_folds:
@@ -210,7 +199,7 @@ class FrontierDisplay:
         return self
 
     def _keys(self) -> list[Any]:
-        """Return what the legend says of the marks that all models share."""
+        """Return the entries of the legend for the marks that all models share."""
         keys = []
         for line, label in (
             (self.plurality_, "plurality vote"),
@@ -224,4 +213,4 @@ class FrontierDisplay:
         return keys
 
 
-_FRONTIER = "smoothcs-frontier"  # marks our lines, to give each on one axes a style of its own
+_FRONTIER = "smoothcs-frontier"  # marks our lines, so that each on one axes gets its own style

@@ -13,21 +13,22 @@ from smoothcs.plotting._common import (
     GREY,
     ORANGE,
     UNITS,
-    certify,
+    CertificatesDisplay,
     check_certificates,
     no_figure_on_error,
     single_axes,
 )
 
 
-class RadiusDistributionDisplay:
+class RadiusDistributionDisplay(CertificatesDisplay):
     """Distribution of certified radii: sensitive and other inputs, group and standard radius.
 
-    One row a set of inputs and kind of radius. A box holds the middle half of the radii, its thick
-    line is the median, the whiskers reach the 5th and 95th percentile, every dot is one input. The
-    text at the end of a row counts the inputs and the share for which nothing is certified.
+    There is one row per set of inputs and kind of radius. A box holds the middle half of the radii,
+    its thick line is the median, the whiskers reach the 5th and the 95th percentile, and each dot
+    is one input. The text at the end of a row gives the number of inputs and the share of them for
+    which nothing is certified.
 
-    Made by :meth:`from_estimator` or :meth:`from_certificates`.
+    Created by :meth:`from_estimator` or :meth:`from_certificates`.
 
     Parameters
     ----------
@@ -41,9 +42,9 @@ class RadiusDistributionDisplay:
     boxes_ : dict of lists of matplotlib artists
         What matplotlib's ``boxplot`` returns.
     points_ : list of matplotlib PathCollection
-        The dots, one collection a row.
+        The dots, one collection per row.
     texts_ : list of matplotlib Text
-        The counts, one a row.
+        The counts, one text per row.
     ax_ : matplotlib Axes
         Axes with the rows.
     figure_ : matplotlib Figure
@@ -72,41 +73,6 @@ class RadiusDistributionDisplay:
         self.estimator_name = estimator_name
 
     @classmethod
-    def from_estimator(
-        cls,
-        estimator: Any,
-        X: Any,
-        y: Any = None,
-        *,
-        certify_params: dict[str, Any] | None = None,
-        name: str | None = None,
-        ax: Any = None,
-        units: str = UNITS,
-    ) -> RadiusDistributionDisplay:
-        """Certify inputs with a fitted estimator and plot.
-
-        Parameters
-        ----------
-        estimator : CostSensitiveSmoothedClassifier, or a Pipeline or search that ends in one
-            Fitted.
-        X : array-like (n, ...)
-            Inputs.
-        y : array-like (n,), default=None
-            True labels, which decide who is sensitive; None: the predicted ones do.
-        certify_params : dict, default=None
-            Passed to ``estimator.certify``, for instance ``{"n_estimation": 1000}``.
-        name, ax, units
-            See :meth:`from_certificates`; ``name`` defaults to the class of the estimator.
-
-        Returns
-        -------
-        display : RadiusDistributionDisplay
-        """
-        certificates, class_name = certify(estimator, X, y, certify_params)
-        name = class_name if name is None else name
-        return cls.from_certificates(certificates, name=name, ax=ax, units=units)
-
-    @classmethod
     def from_certificates(
         cls,
         certificates: Certificates,
@@ -120,14 +86,9 @@ class RadiusDistributionDisplay:
         Parameters
         ----------
         certificates : Certificates
-            Where they hold no true labels, an input counts as sensitive if the class that was
-            predicted is.
-        name : str, default=None
-            Title of the axes.
-        ax : matplotlib Axes, default=None
-            Where to plot; None: a new figure.
-        units : str
-            Units of the radius, for the label of the axis.
+            Where they hold no true labels, an input counts as sensitive if its predicted class is.
+        name, ax, units
+            See :meth:`plot`.
 
         Returns
         -------
@@ -161,9 +122,9 @@ class RadiusDistributionDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to plot; None: a new figure.
+            Where to plot. If None, in a new figure.
         name : str, default=None
-            Title of the axes; None: ``estimator_name``.
+            Title of the axes. If None, ``estimator_name``.
         show_points : bool, default=True
             Whether to draw a dot for every input.
         units : str
@@ -224,7 +185,7 @@ class RadiusDistributionDisplay:
 
 
 def _sideways() -> dict[str, Any]:
-    """The argument that makes boxes lie; matplotlib 3.10 changed its name."""
+    """The argument that makes boxes horizontal; matplotlib 3.10 changed its name."""
     import matplotlib
 
     major, minor = (int(part) for part in matplotlib.__version__.split(".")[:2])

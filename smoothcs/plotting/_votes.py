@@ -17,7 +17,7 @@ from smoothcs.plotting._common import (
     GREY,
     ORANGE,
     UNITS,
-    certify,
+    CertificatesDisplay,
     check_certificates,
     class_names,
     distance,
@@ -31,21 +31,21 @@ MAX_FEATURES = 10
 Floats = NDArray[np.float64]
 
 
-class VotesDisplay:
+class VotesDisplay(CertificatesDisplay):
     """One input beside the votes on it and what its certificate says in words.
 
-    The left panel, if the input is given, shows an image, or the features furthest from 0. The
-    right one has a bar a class: the share of the noisy copies that the base classifier gave that
-    label, with confidence limits at ``1 - alpha``. The class that was picked is plain, the
-    sensitive targets are hatched, and where one is ruled out the bar says up to which radius. The
-    title is the certificate in words.
+    The left panel, if the input is given, shows it as an image, or its features furthest from 0.
+    The right one has a bar for each class: the share of the noisy copies to which the base
+    classifier gave that label, with confidence limits at ``1 - alpha``. The bars of the sensitive
+    targets are hatched, and say up to which radius each of them is ruled out. The title is the
+    certificate in words.
 
-    Made by :meth:`from_estimator` or :meth:`from_certificates`.
+    Created by :meth:`from_estimator` or :meth:`from_certificates`.
 
     Parameters
     ----------
     certificate : Certificates
-        Of one input.
+        The certificate of one input.
     x : ndarray, default=None
         The input as it reached the classifier: an image (h, w), (c, h, w) or (h, w, c) with 1 or 3
         channels, or features (d,).
@@ -61,7 +61,7 @@ class VotesDisplay:
     feature_bars_ : matplotlib BarContainer or None
         The input, if it is not.
     texts_ : list of matplotlib Text
-        What is ruled out, one text a sensitive target.
+        What is ruled out, one text per sensitive target.
     ax_ : ndarray of matplotlib Axes
         Axes of the input, if there is one, and of the votes.
     figure_ : matplotlib Figure
@@ -95,18 +95,7 @@ class VotesDisplay:
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator: Any,
-        X: Any,
-        y: Any = None,
-        *,
-        index: int = 0,
-        image_shape: tuple[int, ...] | None = None,
-        feature_names: Any = None,
-        certify_params: dict[str, Any] | None = None,
-        ax: Any = None,
-        units: str = UNITS,
-        **kwargs: Any,
+        cls, estimator: Any, X: Any, y: Any = None, *, index: int = 0, **kwargs: Any
     ) -> VotesDisplay:
         """Certify one input with a fitted estimator and plot.
 
@@ -117,17 +106,13 @@ class VotesDisplay:
         X : array-like (n, ...)
             Inputs, of which one is certified.
         y : array-like (n,), default=None
-            True labels; None, as in deployment: the row of the predicted class applies.
+            True labels. If None, as in deployment, the row of the predicted class applies.
         index : int, default=0
             Which input.
-        image_shape : tuple of int, default=None
-            Shape of the image that a row of features holds, as (8, 8).
-        feature_names : sequence of str, default=None
-            None: the columns that the estimator was fitted on, if it knows them.
-        certify_params : dict, default=None
-            Passed to ``estimator.certify``, for instance ``{"n_estimation": 1000}``.
-        ax, units, **kwargs
-            See :meth:`plot`.
+        **kwargs
+            Passed to :meth:`from_certificates`, but for ``certify_params``, a dict that is passed
+            to ``estimator.certify``. If not given, ``feature_names`` are the columns that the
+            estimator was fitted on, if it knows them.
 
         Returns
         -------
@@ -136,21 +121,13 @@ class VotesDisplay:
         if is_dataset(X):
             raise TypeError("X must be an array here; of a Dataset, pass X[index][0][None].")
         one = _safe_indexing(X, [index])
-        clf, x = final_step(estimator, one)
-        certificates, _ = certify(
-            estimator, one, None if y is None else _safe_indexing(y, [index]), certify_params
-        )
-        if feature_names is None:
-            feature_names = getattr(clf, "feature_names_in_", None)
-        return cls.from_certificates(
-            certificates,
-            x=np.asarray(x)[0],
-            image_shape=image_shape,
-            feature_names=feature_names,
-            ax=ax,
-            units=units,
-            **kwargs,
-        )
+        _, x = final_step(estimator, one)
+        label = None if y is None else _safe_indexing(y, [index])
+        return super().from_estimator(estimator, one, label, x=np.asarray(x)[0], **kwargs)
+
+    @classmethod
+    def _defaults(cls, clf: Any) -> dict[str, Any]:
+        return {"feature_names": getattr(clf, "feature_names_in_", None)}
 
     @classmethod
     def from_certificates(
@@ -173,7 +150,7 @@ class VotesDisplay:
         index : int, default=0
             Which of them.
         x : array-like, default=None
-            The input; None: the votes alone are shown.
+            The input. If None, only the votes are shown.
         image_shape : tuple of int, default=None
             Shape of the image that ``x`` holds, if it is flat.
         feature_names : sequence of str, default=None
@@ -205,8 +182,8 @@ class VotesDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or a sequence of them, default=None
-            Where to plot: two axes (one if there is no ``x``), or one that is divided; None: a new
-            figure.
+            Where to plot: two axes (one if there is no ``x``), or one that is divided. If None, in
+            a new figure.
         units : str
             Units of the radius.
         **kwargs : dict
@@ -237,7 +214,8 @@ class VotesDisplay:
         c = self.certificate
         votes, n = c.votes[0], int(c.votes[0].sum())
         names = class_names(c)
-        top = int(np.flatnonzero(names == c.label[0])[0])  # of a weighted vote: not the longest bar
+        # The longest bar need not win a weighted vote.
+        top = int(np.flatnonzero(names == c.label[0])[0])
         level = float(np.ravel(c.level)[0]) / 2
         ruled_out, targets = c.radius_pair[0], ~np.isnan(c.radius_pair[0])
         places = np.arange(len(votes))
@@ -280,7 +258,7 @@ class VotesDisplay:
 
 
 def in_words(certificate: Certificates, units: str = UNITS) -> str:
-    """Say in a few short lines what the certificate of one input says."""
+    """Return the certificate of one input in a few short lines."""
     c = certificate
     label, standard, group = c.label[0], float(c.radius_standard[0]), float(c.radius_group[0])
     first = "abstains" if c.abstained[0] else f"predicted: {label}"

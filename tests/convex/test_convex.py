@@ -521,6 +521,34 @@ def hooked():
     return module
 
 
+def replaced(where, name="forward"):
+    """A network in which an attribute of one module stands for its forward."""
+    module = MLP(16, 3)
+    layer = where(module)
+    setattr(layer, name, lambda x: 2 * type(layer).forward(layer, x))
+    return module
+
+
+class DoubledSequential(nn.Sequential):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class DoubledCall(nn.Sequential):
+    def __call__(self, x):
+        return 2 * super().__call__(x)
+
+
+class DoubledImpl(nn.Sequential):
+    def _call_impl(self, x):
+        return 2 * super()._call_impl(x)
+
+
+class Backwards(nn.Sequential):
+    def __iter__(self):
+        return iter([self[0], self[2], self[1]])
+
+
 def conv(**params):
     return nn.Sequential(
         nn.Conv2d(1, 2, **{"kernel_size": 3, **params}), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3)
@@ -544,6 +572,15 @@ REFUSED = {
         nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(16, 3))
     ),
     "Linear with forward hooks": hooked,
+    "MLP with a method of its own": lambda: replaced(lambda m: m),
+    "Flatten with a method of its own": lambda: replaced(lambda m: m[0]),
+    "Linear with a method of its own": lambda: replaced(lambda m: m[1]),
+    "ReLU with a method of its own": lambda: replaced(lambda m: m[2]),
+    "Linear with a method of its own in place of": lambda: replaced(lambda m: m[-1], "_call_impl"),
+    "DoubledSequential": lambda: DoubledSequential(nn.Flatten(), nn.Linear(16, 3)),
+    "DoubledCall": lambda: DoubledCall(nn.Flatten(), nn.Linear(16, 3)),
+    "DoubledImpl": lambda: nn.Sequential(DoubledImpl(nn.Flatten(), nn.Linear(16, 3))),
+    "Backwards": lambda: Backwards(nn.Flatten(), nn.ReLU(), nn.Linear(16, 3)),
     "Flatten which does not flatten all": lambda: nn.Sequential(nn.Flatten(2), nn.Linear(16, 3)),
 }
 
@@ -560,6 +597,17 @@ def test_a_module_that_cannot_be_bounded_is_refused_by_name(found):
     with pytest.raises(TypeError, match="Linear, Conv2d, ReLU and Flatten.*" + found):
         clf.fit(X, y)
     assert not hasattr(clf, "classes_")
+
+
+@pytest.mark.parametrize("layer", [None, 0, 1, 2, -1])
+def test_a_forward_replaced_after_fit_is_not_certified(blobs, layer):
+    X, y = blobs
+    clf = fast().fit(X, y)
+    changed = clf.module_ if layer is None else clf.module_[layer]
+    changed.forward = lambda x: -type(changed).forward(changed, x)
+    for call in (clf.certify, clf.score, clf.certified_report):
+        with pytest.raises(TypeError, match="with a method of its own in place of forward"):
+            call(X, y)
 
 
 def test_the_network_of_the_paper_and_nested_sequentials_are_accepted():

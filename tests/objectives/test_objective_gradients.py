@@ -19,7 +19,7 @@ from smoothcs._soft import (
 )
 from smoothcs.modules import MLP
 from smoothcs.objectives import OBJECTIVES, Macer, MarginCS, TrainingContext, resolve_objective
-from smoothcs.objectives.macer import margin_loss
+from smoothcs.objectives._losses import margin_loss
 
 NOISY = ["gaussian-cs", "smoothadv-cs", "smoothmix-cs", "macer", "margin-cs"]
 COST = torch.tensor([[0.0, 1.0, 3.0], [0.0, 0.0, 0.0], [2.0, 0.0, 0.0]])

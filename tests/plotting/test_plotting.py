@@ -365,6 +365,32 @@ def test_displays_from_an_estimator_certify_with_it(classifier):
     assert votes.feature_bars_ is not None
 
 
+@pytest.mark.parametrize(
+    ("display", "y", "params", "message"),
+    [
+        (CertifiedAccuracyDisplay, Y_LINE, {"metric": "accuracy"}, "metric must be"),
+        (CertifiedAccuracyDisplay, Y_LINE, {"confidence": 2.0}, "confidence must be"),
+        (CertifiedAccuracyDisplay, None, {}, "rob_cs compares.*certify with y"),
+        (RobustErrorDisplay, None, {}, "errors compare.*certify with y"),
+    ],
+)
+def test_bad_arguments_are_refused_before_anything_is_certified(
+    classifier, monkeypatch, display, y, params, message
+):
+    def certify(*args, **kwargs):
+        pytest.fail("certified")
+
+    monkeypatch.setattr(type(classifier), "certify", certify)
+    with pytest.raises(ValueError, match=message):
+        display.from_estimator(classifier, X_LINE, y, **params)
+
+
+def test_a_name_that_is_given_takes_the_place_of_the_class(classifier):
+    for name, shown in (("mine", "mine"), (None, "CostSensitiveSmoothedClassifier")):
+        display = RadiusDistributionDisplay.from_estimator(classifier, X_LINE, Y_LINE, name=name)
+        assert display.ax_.get_title() == shown
+
+
 def test_certification_can_be_made_cheaper(classifier):
     for display in (
         VotesDisplay.from_estimator(classifier, X_LINE, certify_params={"n_estimation": 50}),

@@ -1,0 +1,138 @@
+"""The steps of ``fit``, and what stays of it, that all classifiers with a trained module share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from torch.utils.data import Dataset
+
+from smoothcs._estimator._inputs import (
+    check_inputs,
+    check_labels,
+    check_weights,
+    encode_labels,
+    is_dataset,
+)
+from smoothcs._estimator._state import portable_state, restored_state
+from smoothcs.cost import CostMatrix, as_cost_matrix
+
+
+class ArrayDataset(Dataset):
+    """Arrays in memory, fetched a whole batch at a time."""
+
+    def __init__(self, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None) -> None:
+        self.x, self.y, self.sample_weight = x, y, sample_weight
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, index: Any) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        return _item(torch.as_tensor(self.x[index]), index, self.y, self.sample_weight)
+
+    # torch's fetcher calls this once per batch; without it, images are collated one by one.
+    __getitems__ = __getitem__
+
+
+class EncodedDataset(Dataset):
+    """A user's Dataset of ``(x, y)`` with its labels replaced by class indices."""
+
+    def __init__(self, dataset: Any, encoded: np.ndarray, sample_weight: np.ndarray | None) -> None:
+        self.dataset, self.y, self.sample_weight = dataset, encoded, sample_weight
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, index: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        item = self.dataset[index]
+        x = item[0] if isinstance(item, (tuple, list)) else item
+        x = torch.as_tensor(x, dtype=torch.float32)
+        return _item(x, index, self.y, self.sample_weight)
+
+
+def _item(
+    x: torch.Tensor, index: Any, y: np.ndarray, sample_weight: np.ndarray | None
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    inputs = {"x": x}
+    if sample_weight is not None:
+        inputs["sample_weight"] = torch.as_tensor(sample_weight[index])
+    return inputs, torch.as_tensor(y[index])
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What ``fit`` was given, checked.
+
+    Parameters
+    ----------
+    X : ndarray of float32 (n, ...) or Dataset
+    encoded : ndarray of int64 (n,)
+        The labels as class indices.
+    weights : ndarray of float32 (n,) or None
+        Sample weights.
+    classes : ndarray (m,)
+        The labels, sorted; at least two.
+    cost_matrix : CostMatrix
+        The estimator's costs, aligned to ``classes``.
+    """
+
+    X: Any
+    encoded: np.ndarray
+    weights: np.ndarray | None
+    classes: np.ndarray
+    cost_matrix: CostMatrix
+
+    def dataset(self) -> ArrayDataset | EncodedDataset:
+        """Return the examples as the net trains on them."""
+        kind = EncodedDataset if is_dataset(self.X) else ArrayDataset
+        return kind(self.X, self.encoded, self.weights)
+
+
+def check_training_data(
+    estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool = True
+) -> TrainingData:
+    """Check the arguments of ``fit``, and tie the estimator's ``cost_matrix`` to their classes.
+
+    With ``reset`` the estimator takes the shape of an input from ``X``; otherwise ``X`` must have
+    the shape that the estimator was fitted with.
+    """
+    X = check_inputs(estimator, X, reset=reset)
+    y = check_labels(X, y, estimator)
+    weights = check_weights(sample_weight, X)
+    classes = np.unique(y)
+    if len(classes) < 2:
+        raise ValueError(
+            f"y has one class, {classes.tolist()}; a classifier needs at least 2 classes."
+        )
+    cost_matrix = as_cost_matrix(estimator.cost_matrix, classes=classes)
+    return TrainingData(X, encode_labels(y, classes), weights, classes, cost_matrix)
+
+
+def draw_seed(random_state: Any) -> int:
+    """Return a seed for training; a RandomState is advanced, so draw after all checks."""
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+class TrainedClassifier(ClassifierMixin, BaseEstimator):
+    """Base class of the classifiers that train a module: what they keep of it and save."""
+
+    def _keep(self, net: Any, data: TrainingData) -> None:
+        self.classes_, self.cost_matrix_ = data.classes, data.cost_matrix
+        self.net_, self.history_ = net, net.history
+        self.module_ = net.module_.cpu().eval()
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "module_")
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The net holds the optimiser's state, device tensors and callbacks; predictions and
+        # certificates need none of them, and a model trained on a GPU must load without one.
+        state = {name: value for name, value in super().__getstate__().items() if name != "net_"}
+        return portable_state(state)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(restored_state(state))
