@@ -63,7 +63,7 @@ from smoothcs.objectives import resolve_objective
 from smoothcs.sequential._prediction import PredictionRule
 from smoothcs.sequential._together import KINDS, RuleSchedule, winner
 from smoothcs.sequential.planning import plan_votes
-from smoothcs.votes._sample import PRECISIONS, draw_votes, sample_votes
+from smoothcs.votes._sample import PRECISIONS, sample_votes
 from smoothcs.votes.noise import make_key
 
 RADII = ("group", "pair", "standard")
@@ -441,7 +441,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
         X = check_inputs(self, X, reset=False)
         rule = PredictionRule(len(X), alpha=self.alpha, n_max=n_max, decision=self._decision())
         schedule = RuleSchedule(rule, f"prediction, alpha={self.alpha}, n_max={n_max}")
-        draw_votes(
+        sample_votes(
             self.module_, X, schedule, self.sigma, purpose="prediction", **self._vote_params()
         )
         return rule.label

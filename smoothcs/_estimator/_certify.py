@@ -19,7 +19,7 @@ from smoothcs.cost import CostMatrix
 from smoothcs.decision._votes import ExpectedCost, WeightedVote
 from smoothcs.sequential._radius import RadiusRule
 from smoothcs.sequential._together import KINDS, Claims, DecisionRules, RuleSchedule, winner
-from smoothcs.votes._sample import VotesInterrupted, draw_votes, sample_votes
+from smoothcs.votes._sample import VotesInterrupted, sample_votes
 
 
 class CertificationInterrupted(KeyboardInterrupt):
@@ -247,7 +247,7 @@ def _draw(
     result: Any,
 ) -> NDArray[np.int64]:
     try:
-        return draw_votes(
+        return sample_votes(
             classifier,
             X,
             schedule,

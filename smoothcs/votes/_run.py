@@ -20,7 +20,8 @@ from smoothcs._torch import keep_freed_memory, resolve_devices
 from smoothcs.votes._digest import classifier_digest
 from smoothcs.votes._forward import Forward
 from smoothcs.votes._resume import Record, ResumeFile, schedule_digest
-from smoothcs.votes._scheduler import Input, Schedule, Scheduler, Source
+from smoothcs.votes._scheduler import Input, Schedule, Scheduler
+from smoothcs.votes._source import Source
 from smoothcs.votes._worker import run_workers
 from smoothcs.votes.noise import content_digest
 

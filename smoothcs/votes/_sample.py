@@ -13,7 +13,7 @@ the same shape, so that this is so for nearly all modules at a given ``batch_siz
 sizes the last bit of a logit may differ, and with it the label of a row whose two largest logits
 agree to about seven digits (one in some millions).
 
-The certificate speaks of the classifier that was run. A module that votes in bfloat16 is another
+A certificate applies to the classifier that was run. A module that votes in bfloat16 is another
 classifier than the same module in float32: certify and predict with the same ``precision``.
 """
 
@@ -34,10 +34,11 @@ from smoothcs.votes._forward import PRECISIONS
 from smoothcs.votes._progress import Progress
 from smoothcs.votes._resume import ResumeFile, header_of
 from smoothcs.votes._run import LocalRun, Settings, draw_in_shards, restore, settings_for_probe
-from smoothcs.votes._scheduler import Input, Schedule, Source
+from smoothcs.votes._scheduler import Input, Schedule
+from smoothcs.votes._source import Source
 from smoothcs.votes.noise import PURPOSES, make_key
 
-__all__ = ["PRECISIONS", "FixedNumber", "VotesInterrupted", "draw_votes", "sample_votes"]
+__all__ = ["PRECISIONS", "FixedNumber", "VotesInterrupted", "sample_votes"]
 
 
 # Twice the largest batch that "auto" makes: a file must not ask for all memory (256 MiB).
@@ -67,15 +68,15 @@ class FixedNumber:
 
     n: int
 
-    def __call__(self, index: int, counts: np.ndarray) -> int:
-        """Return ``n``."""
-        return self.n
+    def __call__(self, index: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Return ``n`` for each input."""
+        return np.full(len(index), self.n, dtype=np.int64)
 
 
 def sample_votes(
     classifier: nn.Module | Callable[[np.ndarray], Any],
     X: Any,
-    n: int,
+    n: int | Schedule,
     sigma: float,
     *,
     n_classes: int | None = None,
@@ -87,9 +88,10 @@ def sample_votes(
     compile: bool = False,
     n_jobs: int | None = None,
     resume_from: str | os.PathLike[str] | None = None,
+    certified: Callable[[int, np.ndarray], bool] | None = None,
     verbose: int = 0,
 ) -> np.ndarray:
-    """Count the labels that a classifier gives to ``n`` noisy copies of every input.
+    """Count the labels that a classifier gives to noisy copies of every input.
 
     Parameters
     ----------
@@ -102,8 +104,17 @@ def sample_votes(
         The inputs, shape (n_inputs, ...): a NumPy array or a tensor, converted to float32 without
         scaling, or anything with ``__len__`` and ``__getitem__`` (a torch Dataset) that gives x or
         (x, y); items of a data set are read when their turn comes.
-    n : int
-        Votes per input.
+    n : int or callable
+        Votes per input, or a schedule of a number of votes that depends on the votes:
+        ``n(index, counts)`` receives the indices of some inputs, intp of shape (k,), and their
+        votes so far, int64 of shape (k, n_classes), and returns the cumulative number of votes
+        that each of them needs next, shape (k,). It is asked first with zeros and then whenever
+        that number is reached; a number not above the current one finishes an input. The votes
+        are always those of the first draws, however batches were made up. A schedule is never
+        called by two threads at once and may keep a state for each input. With ``n_jobs`` > 1,
+        copies of it (it must be picklable) decide in the workers, and it is then called itself
+        with the same votes. A resume file tells schedules apart by their ``repr`` and, if they
+        have the method, by ``n.claim(index) -> str``.
     sigma : float
         Standard deviation of the noise, in units of X.
     n_classes : int, optional
@@ -134,13 +145,15 @@ def sample_votes(
         A file to which the votes of every finished input are appended, and from which a run that
         was killed is continued to the same votes. It may serve several purposes. Needs a
         ``random_state`` other than None.
+    certified : callable, optional
+        ``certified(index, counts) -> bool`` is asked of every finished input, for the progress bar.
     verbose : int, default=0
         Whether to show progress.
 
     Returns
     -------
     ndarray of int64, shape (n_inputs, n_classes)
-        Votes; every row sums to ``n``.
+        Votes; every row sums to ``n``, or to what the schedule asked for.
 
     Raises
     ------
@@ -150,10 +163,6 @@ def sample_votes(
         resume file is damaged or holds other votes.
     VotesInterrupted
         On Ctrl-C; a KeyboardInterrupt that carries the votes of the finished inputs.
-
-    See Also
-    --------
-    draw_votes : a number of votes that depends on the votes.
 
     Examples
     --------
@@ -166,88 +175,20 @@ def sample_votes(
     array([1000, 1000, 1000])
     >>> votes[2]
     array([   0, 1000])
-    """
-    n = check_integer("n", n)
-    return draw_votes(
-        classifier,
-        X,
-        FixedNumber(n),
-        sigma,
-        n_classes=n_classes,
-        purpose=purpose,
-        random_state=random_state,
-        precision=precision,
-        device=device,
-        batch_size=batch_size,
-        compile=compile,
-        n_jobs=n_jobs,
-        resume_from=resume_from,
-        verbose=verbose,
-    )
 
+    A schedule that stops when class 0 has ten votes:
 
-def draw_votes(
-    classifier: nn.Module | Callable[[np.ndarray], Any],
-    X: Any,
-    schedule: Schedule,
-    sigma: float,
-    *,
-    n_classes: int | None = None,
-    purpose: str = "estimation",
-    random_state: int | bytes | np.random.RandomState | np.random.Generator | None = None,
-    precision: str = "float32",
-    device: str | torch.device | Sequence[str | torch.device] = "auto",
-    batch_size: int | str = "auto",
-    compile: bool = False,
-    n_jobs: int | None = None,
-    resume_from: str | os.PathLike[str] | None = None,
-    certified: Callable[[int, np.ndarray], bool] | None = None,
-    verbose: int = 0,
-) -> np.ndarray:
-    """Count labels until ``schedule`` has enough of them, input by input.
-
-    Parameters
-    ----------
-    schedule : callable
-        ``schedule(index, counts) -> int`` is asked for the cumulative number of votes that input
-        ``index`` needs next, first with counts of zero and then whenever the last number is
-        reached; an answer not above the current number finishes the input. ``counts`` is an int64
-        array of shape (n_classes,), and always that of the first draws of the stream, however
-        batches were made up. It is never called by two threads at once, and may keep a state.
-        With ``n_jobs`` > 1 copies of it (it must be picklable) decide in the workers, and it is
-        then called itself with the same counts. A resume file tells schedules apart by their
-        ``repr``.
-    certified : callable, optional
-        ``certified(index, counts) -> bool`` is asked for every finished input, for the bar.
-    classifier, X, sigma, n_classes, purpose, random_state, precision, device, batch_size, \
-    compile, n_jobs, resume_from, verbose
-        As in :func:`sample_votes`.
-
-    Returns
-    -------
-    ndarray of int64, shape (n_inputs, n_classes)
-        Votes; rows have different sums.
-
-    Raises
-    ------
-    ValueError, VotesInterrupted
-        As :func:`sample_votes`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from smoothcs.votes import draw_votes
-    >>> def until_ten_of_class_0(index, counts):
-    ...     return counts.sum() + 10 if counts[0] < 10 else counts.sum()
+    >>> def until_ten(index, counts):
+    ...     return np.where(counts[:, 0] < 10, counts.sum(axis=1) + 10, 0)
     >>> X = np.array([[-2.0], [2.0], [0.0]])
-    >>> votes = draw_votes(lambda x: (x[:, 0] > 0).astype(int), X, until_ten_of_class_0, 1.5,
-    ...                    n_classes=2, random_state=0)
+    >>> votes = sample_votes(lambda x: (x[:, 0] > 0).astype(int), X, until_ten, 1.5, n_classes=2,
+    ...                      random_state=0)
     >>> (votes[:, 0] >= 10).all()
     np.True_
     """
     settings = Settings(
         classifier=classifier,
-        schedule=schedule,
+        schedule=n if callable(n) else FixedNumber(check_integer("n", n)),
         sigma=check_positive("sigma", sigma),
         n_classes=None if n_classes is None else check_integer("n_classes", n_classes, low=2),
         purpose=check_choice("purpose", purpose, PURPOSES),
@@ -400,8 +341,8 @@ class _Sampling:
 
     def _replay(self, index: int, looks: np.ndarray) -> None:
         """Show the schedule what it would have seen, had the input been drawn in this process."""
-        for counts in looks:
-            self._settings.schedule(index, counts.copy())
+        for counts in [np.zeros_like(self._votes[index]), *looks]:
+            self._settings.schedule(np.array([index]), counts[None].copy())
 
     def _enter(self, index: int, looks: np.ndarray) -> None:
         if len(looks) > 0:

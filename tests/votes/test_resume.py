@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from smoothcs.votes import VotesInterrupted, draw_votes, sample_votes
+from smoothcs.votes import VotesInterrupted, sample_votes
 from smoothcs.votes import _resume as resume
 from smoothcs.votes._resume import ResumeFile
 from smoothcs.votes.noise import make_key
@@ -169,9 +169,12 @@ class Rule:
         return "Rule()"
 
     def __call__(self, index, counts):
-        n = int(counts.sum())
+        return np.array([self.one(i, row) for i, row in zip(index, counts.tolist(), strict=True)])
+
+    def one(self, index, counts):
+        n = sum(counts)
         if n > 0:
-            self.seen[index].append(counts.tolist())
+            self.seen[index].append(counts)
         clear = sum(max(c) > 0.7 * sum(c) for c in self.seen[index])
         return n if clear >= 2 or n >= 1000 else n + 100
 
@@ -180,7 +183,7 @@ class Rule:
 
 
 def rule_votes(path, classifier, rule, **kwargs):
-    return draw_votes(
+    return sample_votes(
         classifier,
         X,
         rule,
