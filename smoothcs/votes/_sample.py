@@ -30,13 +30,21 @@ import torch
 from torch import nn
 
 from smoothcs._validation import check_choice, check_integer, check_n_jobs, check_positive
+from smoothcs.votes._fingerprint import ENOUGH, VOTED_AGAIN, agree
 from smoothcs.votes._forward import PRECISIONS
 from smoothcs.votes._progress import Progress
-from smoothcs.votes._resume import ResumeFile, header_of
-from smoothcs.votes._run import LocalRun, Settings, draw_in_shards, restore, settings_for_probe
+from smoothcs.votes._resume import Record, ResumeFile, header_of
+from smoothcs.votes._run import (
+    LocalRun,
+    Settings,
+    ask_local_run,
+    draw_in_shards,
+    restore,
+    settings_for_probe,
+)
 from smoothcs.votes._scheduler import Input, Schedule
 from smoothcs.votes._source import Source
-from smoothcs.votes.noise import PURPOSES, make_key
+from smoothcs.votes.noise import PURPOSES, content_digest, make_key
 
 __all__ = ["PRECISIONS", "FixedNumber", "VotesInterrupted", "sample_votes"]
 
@@ -218,18 +226,13 @@ def sample_votes(
             raise ValueError("X holds no input, and without one n_classes must be given.")
         return np.zeros((0, n_classes), dtype=np.int64)
     try:
-        sampling = _Sampling(settings, source, n_jobs, resume_from, certified, verbose)
+        sampling = _Sampling(settings, source, n_jobs, certified, verbose)
     except KeyboardInterrupt:
         if n_classes is None:
             raise
         none = np.zeros((len(source), n_classes), dtype=np.int64)
         raise VotesInterrupted(none, np.zeros(len(source), dtype=bool)) from None
-    return sampling.run()
-
-
-def _is_one_look(looks: np.ndarray, n: int) -> bool:
-    # The largest first: a sum of huge numbers may wrap round.
-    return len(looks) == 1 and bool(looks.max() <= n) and bool(looks.sum() == n)
+    return sampling.run(resume_from)
 
 
 class _Sampling:
@@ -240,7 +243,6 @@ class _Sampling:
         settings: Settings,
         source: Source,
         n_jobs: int | None,
-        resume_from: str | os.PathLike[str] | None,
         certified: Callable[[int, np.ndarray], bool] | None,
         verbose: int,
     ) -> None:
@@ -253,98 +255,144 @@ class _Sampling:
         self._fixed = settings.schedule.n if isinstance(settings.schedule, FixedNumber) else None
         self._sharded = min(joblib.effective_n_jobs(n_jobs), len(source)) > 1
         # Workers may have other devices than this process, which then only counts the classes.
-        run = LocalRun(
+        self._local = LocalRun(
             settings_for_probe(settings) if self._sharded else settings,
             source.get(0),
             (self._fixed or 1000) * len(source),
         )
-        self._local = run
-        self._votes = np.zeros((len(source), run.n_classes), dtype=np.int64)
+        self._votes = np.zeros((len(source), self._local.n_classes), dtype=np.int64)
         self._finished = np.zeros(len(source), dtype=bool)
         self._store: ResumeFile | None = None
-        if resume_from is not None:
-            header = header_of(
-                settings.classifier,
-                sigma=settings.sigma,
-                key=settings.key,
-                precision=settings.precision,
-                on_cuda=settings.on_cuda,
-                n_classes=run.n_classes,
-                batch_size=settings.batch_size if self._sharded else run.batch_size,
-            )
-            self._store = ResumeFile(resume_from, header)
-            batch_size = self._store.header["batch_size"]
-            if settings.batch_size == "auto" and batch_size != "auto":
-                size = source.get(0).size
-                if batch_size > max(_MOST_FLOATS_FROM_A_FILE // size, 32):
-                    self._store.close()
-                    raise ValueError(
-                        f"resume_from={str(resume_from)!r} asks for batches of {batch_size} inputs "
-                        f"of size {size}; if it was drawn so, pass batch_size={batch_size}."
-                    )
-                # The last bit of a logit may depend on it.
-                run.batch_size = batch_size
-                self._settings = replace(settings, batch_size=batch_size)
 
-    def run(self) -> np.ndarray:
+    def run(self, resume_from: str | os.PathLike[str] | None) -> np.ndarray:
         """Return the votes of all inputs."""
-        progress = None
         try:
-            if self._store is not None:
-                for index, _, looks in restore(self._settings, self._source, self._store):
-                    if self._fixed is not None and not _is_one_look(looks, self._fixed):
-                        raise ValueError(
-                            f"resume_from={str(self._store.path)!r} is damaged: the votes of input "
-                            f"{index} are {looks.tolist()}; expected one look at n = {self._fixed}."
-                        )
-                    self._replay(index, looks)
-                    self._enter(index, looks)
-            left = self._source.part(np.flatnonzero(~self._finished))
-            progress = Progress(
-                len(self._source),
-                len(self._source) - len(left),
-                self._settings.purpose,
-                self._fixed,
-                show=self._verbose,
-            )
-            self._draw(left, progress)
+            if resume_from is not None:
+                self._restore(resume_from)
+            self._draw(self._source.part(np.flatnonzero(~self._finished)))
         except KeyboardInterrupt:
             self._votes[~self._finished] = 0
             raise VotesInterrupted(self._votes, self._finished) from None
         finally:
-            if progress is not None:
-                progress.close()
             if self._store is not None:
                 self._store.close()
         return self._votes
 
-    def _draw(self, left: Source, progress: Progress) -> None:
+    def _restore(self, path: str | os.PathLike[str]) -> None:
+        """Open the resume file and enter what it holds, if it holds votes of this call."""
+        settings, run, x = self._settings, self._local, self._source.get(0)
+        outputs = self._ask("outputs", x)
+        if not agree(outputs, self._ask("outputs", x), settings.precision):
+            raise ValueError(
+                "resume_from needs a classifier that gives one answer to one input; this one gave "
+                "two to noisy copies of X[0]."
+            )
+        header = header_of(
+            sigma=settings.sigma,
+            key=settings.key,
+            precision=settings.precision,
+            on_cuda=settings.on_cuda,
+            n_classes=run.n_classes,
+            batch_size=settings.batch_size if self._sharded else run.batch_size,
+            digest=content_digest(x),
+            outputs=outputs,
+        )
+        store = self._store = ResumeFile(path, header)
+        batch_size = store.header["batch_size"]
+        if settings.batch_size == "auto" and batch_size != "auto":
+            if batch_size > max(_MOST_FLOATS_FROM_A_FILE // x.size, 32):
+                raise ValueError(
+                    f"resume_from={str(path)!r} asks for batches of {batch_size} inputs "
+                    f"of size {x.size}; if it was drawn so, pass batch_size={batch_size}."
+                )
+            # The last bit of a logit may depend on it.
+            run.batch_size = batch_size
+            self._settings = replace(settings, batch_size=batch_size)
+        records = restore(settings, self._source, store)
+        name = f"resume_from={str(path)!r}"
+        self._replay(records, f"{name} is damaged")
+        self._vote_again(records, name)
+        for record in records:
+            self._enter(record.index, record.digest, record.looks)
+
+    def _vote_again(self, records: list[Record], name: str) -> None:
+        """Draw the closest of some votes again, and refuse them if they are others."""
+        records = [record for record in records if len(record.looks) > 0]
+        records.sort(key=lambda r: int(r.looks[-1].max() - r.looks[-1].sum()))
+        for record in records[:VOTED_AGAIN]:
+            enough = int(np.searchsorted(record.looks.sum(axis=1), ENOUGH))
+            votes = record.looks[min(enough, len(record.looks) - 1)]
+            x = self._source.get(record.index)
+            again, near_ties = self._ask("vote_again", x, int(votes.sum()))
+            if np.abs(again - votes).sum() > 2 * near_ties:
+                raise ValueError(
+                    f"{name} holds votes of another classifier: of {votes.sum()} noisy copies of "
+                    f"X[{record.index}] it had the votes {votes.tolist()}, and this one has "
+                    f"{again.tolist()}."
+                )
+
+    def _ask(self, method: str, x: np.ndarray, *args: Any) -> Any:
+        """Call a method of a LocalRun where votes are drawn: here, or in a worker process."""
+        if not self._sharded:
+            return getattr(self._local, method)(x, *args)
+        job = joblib.delayed(ask_local_run)(self._settings, method, x, *args)
+        return joblib.Parallel(n_jobs=self._n_jobs)([job])[0]
+
+    def _draw(self, left: Source) -> None:
+        settings = self._settings
+        progress = Progress(
+            len(self._source),
+            len(self._source) - len(left),
+            settings.purpose,
+            self._fixed,
+            show=self._verbose,
+        )
+
         def keep(index: int, digest: bytes, looks: np.ndarray) -> None:
-            record = self._settings.record(index, digest, looks)
+            record = settings.record(index, digest, looks)
+            self._enter(index, digest, looks)
             if self._store is not None and record not in self._store:
                 self._store.append(record)
-            self._enter(index, looks)
             progress.add_input(None if self._certified is None else self._n_certified)
 
         def keep_own(owner: Input) -> None:
             keep(owner.name, owner.digest, owner.all_looks())
 
         def keep_from_shard(index: int, digest: bytes, looks: np.ndarray) -> None:
-            self._replay(index, looks)
+            record = settings.record(index, digest, looks)
+            self._replay([record], "n, the schedule, answers otherwise in a worker process")
             progress.add_votes(int(looks[-1:].sum()))
             keep(index, digest, looks)
 
-        if len(left) > 0 and self._sharded:
-            draw_in_shards(self._settings, left, self._n_jobs, self._store, keep_from_shard)
-        elif len(left) > 0:
-            self._local.draw(left, keep_own, progress.add_votes)
+        try:
+            if len(left) > 0 and self._sharded:
+                draw_in_shards(settings, left, self._n_jobs, self._store, keep_from_shard)
+            elif len(left) > 0:
+                self._local.draw(left, keep_own, progress.add_votes)
+        finally:
+            progress.close()
 
-    def _replay(self, index: int, looks: np.ndarray) -> None:
-        """Show the schedule what it would have seen, had the input been drawn in this process."""
-        for counts in [np.zeros_like(self._votes[index]), *looks]:
-            self._settings.schedule(np.array([index]), counts[None].copy())
+    def _replay(self, records: list[Record], otherwise: str) -> None:
+        """Show the schedule what it would have seen, had the inputs been drawn in this process."""
+        counts = np.zeros((len(records), self._local.n_classes), dtype=np.int64)
+        asked, look = list(range(len(records))), 0
+        while asked:
+            index = np.array([records[i].index for i in asked])
+            wanted = np.asarray(self._settings.schedule(index, counts[asked].copy()))
+            for i, n in zip(asked, wanted, strict=True):
+                looks = records[i].looks
+                finished = n <= counts[i].sum()
+                counts[i] = looks[look] if look < len(looks) else 0
+                if counts[i].sum() != (0 if finished else n):
+                    raise ValueError(
+                        f"{otherwise}: input {records[i].index} has the votes {looks.tolist()}; "
+                        f"expected {'no' if finished else n} votes at look {look + 1}."
+                    )
+            asked = [i for i in asked if look < len(records[i].looks)]
+            look += 1
 
-    def _enter(self, index: int, looks: np.ndarray) -> None:
+    def _enter(self, index: int, digest: bytes, looks: np.ndarray) -> None:
+        self._source.check(index, digest)
         if len(looks) > 0:
             self._votes[index] = looks[-1]
         self._finished[index] = True

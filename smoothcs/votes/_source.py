@@ -8,6 +8,39 @@ import numpy as np
 import torch
 
 
+class SameInputs:
+    """A data set whose votes must all be of the same inputs, however often it is read.
+
+    A data set that augments at random gives another input in every pass, and selection votes of
+    one say nothing of another. :func:`smoothcs.votes.sample_votes` calls :meth:`check` for every
+    input that it has finished.
+
+    Parameters
+    ----------
+    X : data set
+        Anything with ``__len__`` and ``__getitem__``.
+    """
+
+    def __init__(self, X: Any) -> None:
+        self._X = X
+        self._digests: dict[int, bytes] = {}
+
+    def __len__(self) -> int:
+        return len(self._X)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._X[index]
+
+    def check(self, index: int, digest: bytes) -> None:
+        """Remember the content of an input; refuse one that differs from an earlier pass."""
+        if self._digests.setdefault(index, digest) != digest:
+            raise ValueError(
+                f"X[{index}] is another input than in an earlier pass over the data set; a "
+                "certificate applies to one input, so that its data set must give the same one "
+                "every time (random augmentation belongs in training data)."
+            )
+
+
 class Source:
     """Inputs by position, as checked float32 arrays; a data set is read one input at a time.
 
@@ -54,6 +87,11 @@ class Source:
         if self._is_data_set:
             return self
         return Source(self._X[self._rows], names=self.names)
+
+    def check(self, index: int, digest: bytes) -> None:
+        """Refuse an input that differs from the one that an earlier pass had, if X remembers it."""
+        if isinstance(self._X, SameInputs):
+            self._X.check(index, digest)
 
     def get(self, position: int) -> np.ndarray:
         """Return one input, float32, of the shape of all inputs and finite."""
