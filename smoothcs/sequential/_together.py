@@ -88,9 +88,11 @@ class Together:
         # An input whose class was picked by no vote has nothing to be certified.
         self.unseen = selection.sum(axis=1) == 0
 
-    def __call__(self, index: int, counts: NDArray[np.int64]) -> int:
-        """Return the cumulative votes that input ``index`` needs next; 0 when it is finished."""
-        return max(rule.schedule(index, counts) for rule in self.rules.values())
+    def __call__(self, index: NDArray[np.intp], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the cumulative votes that these inputs need next; 0 when one is finished."""
+        rules = self.rules.values()
+        rows = zip(index, counts, strict=True)
+        return np.array([max(rule.schedule(i, row) for rule in rules) for i, row in rows])
 
     def claim(self, index: int) -> str:
         """Return what is to be certified of an input, for its resume record."""
@@ -139,9 +141,9 @@ class RuleSchedule:
         """Return what is to be certified of an input, for its resume record."""
         return "" if self._claims is None else self._claims(index)
 
-    def __call__(self, index: int, counts: NDArray[np.int64]) -> int:
-        """Return the cumulative votes that input ``index`` needs next; 0 when it is finished."""
-        return self.rule.schedule(index, counts)
+    def __call__(self, index: NDArray[np.intp], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the cumulative votes that these inputs need next; 0 when one is finished."""
+        return np.array([self.rule.schedule(i, row) for i, row in zip(index, counts, strict=True)])
 
     def __repr__(self) -> str:
         return f"RuleSchedule({self._description})"

@@ -3,5 +3,4 @@
 from smoothcs.votes._forward import PRECISIONS as PRECISIONS
 from smoothcs.votes._sample import FixedNumber as FixedNumber
 from smoothcs.votes._sample import VotesInterrupted as VotesInterrupted
-from smoothcs.votes._sample import draw_votes as draw_votes
 from smoothcs.votes._sample import sample_votes as sample_votes

@@ -16,6 +16,11 @@ from torch import nn
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
+# By how much of the spread of its logits, and by how many last bits of its largest one, two runs
+# of a classifier may differ that use other batch shapes, kernels, threads or machines.
+_OF_SPREAD = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
+_LAST_BITS = 4
+
 # About what filling and counting cost a batch of any size.
 _SECONDS_BETWEEN_BATCHES = 3e-4
 
@@ -35,6 +40,32 @@ def _lock_of(classifier: Any) -> Any:
             return _locks.setdefault(classifier, threading.RLock())
         except TypeError:
             return _lock_of_others
+
+
+def rounding(logits: torch.Tensor, precision: str) -> torch.Tensor:
+    """Return by how much rounding may change the logits of each row, (b,)."""
+    spread = logits.amax(dim=1) - logits.amin(dim=1)
+    last_bit = torch.finfo(getattr(torch, precision)).eps * logits.abs().amax(dim=1)
+    return _OF_SPREAD[precision] * spread + _LAST_BITS * last_bit
+
+
+def _refuse_batch_statistics(module: nn.Module) -> None:
+    """Refuse normalisation by statistics of the batch, now or whenever a layer is run."""
+    for name, layer in module.named_modules():
+        if not isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            continue
+        what = f"layer {name!r} ({type(layer).__name__}) of the classifier normalises by the batch"
+        why = "so that the label of an input would depend on the others in its batch"
+        if layer.running_mean is None and layer.running_var is None:
+            raise ValueError(
+                f"{what} (it has no running statistics), {why}; use track_running_stats=True."
+            )
+
+        def refuse(layer: nn.Module, args: Any, what: str = what, why: str = why) -> None:
+            if layer.training:
+                raise ValueError(f"{what} (the forward pass puts it in train mode), {why}.")
+
+        layer.register_forward_pre_hook(refuse)
 
 
 def copy_module(
@@ -72,12 +103,14 @@ class Forward:
     precision : {"float32", "bfloat16", "float16"}
         What a module computes in.
     n_classes : int or None
-        Number of classes; None: the number of logits of the first batch.
+        Number of classes; if None, the number of logits of the first batch.
 
     Attributes
     ----------
     n_classes : int or None
         Known after the first batch.
+    observe : callable or None
+        Is shown the output (logits or labels) for every batch.
     """
 
     def __init__(
@@ -100,43 +133,57 @@ class Forward:
         self._is_compiled = False
         self._run: Any = classifier
         self._lock = None if self.is_module else _lock_of(classifier)
+        self.observe: Callable[[torch.Tensor], object] | None = None
         if isinstance(classifier, nn.Module):
             self._run = copy_module(classifier, device, self._dtype)
+            _refuse_batch_statistics(self._run)
             if len(input_shape) == 3 and (device.type == "cpu" or precision != "float32"):
                 self._format = torch.channels_last
                 self._run = self._run.to(memory_format=torch.channels_last)
 
     def probe(self, x: torch.Tensor) -> None:
-        """Run one input twice, to learn the number of classes and settle the memory layout."""
+        """Run one input, to learn the number of classes and settle the memory layout.
+
+        A module whose answer to an input depends on the others in its batch is refused.
+        """
         batch = x.expand(2, -1)
         if self._format is torch.channels_last:
             try:
-                self.labels(batch)
-                return
+                output = self._output(batch)
             except RuntimeError:
                 # Typically x.view(len(x), -1) in the module, which only contiguous tensors allow.
                 self._format = torch.contiguous_format
                 self._run = self._run.to(memory_format=torch.contiguous_format)
-        self.labels(batch)
+        if self._format is torch.contiguous_format:
+            output = self._output(batch)
+        self._to_labels(output, 2)
+        if not self.is_module or self._agree(output, self._output(torch.cat([x, x + 1.0]))):
+            return
+        if self._agree(output, self._output(batch)):  # otherwise it is random, which votes may be
+            raise ValueError(
+                "the classifier's answer to an input depends on the others in its batch, so that "
+                "its votes are not those of one function of the input."
+            )
 
-    def compile(self, batch_size: int, compiled: Any = None) -> Any:
-        """Compile the module for batches of one size; other sizes are compiled when they come.
+    def _agree(self, one: torch.Tensor, other: torch.Tensor) -> bool:
+        """Whether two outputs agree about their first row."""
+        one, other = one[:1], other[:1]
+        if one.ndim == 1:
+            return bool((one == other).all())
+        one, other = one.float(), other.float()
+        return bool(((one - other).abs() <= rounding(one, self.precision)).all())
 
-        With ``compiled``, what this method returned for an equal module is used again.
-        """
-        self._grad_mode = torch.no_grad  # which freezing needs
-        self._is_compiled = True
-        if compiled is not None:
-            self._run = compiled
-            return compiled
+    def compile(self, batch_size: int) -> None:
+        """Compile the module for batches of one size; other sizes are compiled when they come."""
         from torch._inductor import config
 
+        self._grad_mode = torch.no_grad  # which freezing needs
+        self._is_compiled = True
         self._run = torch.compile(_as_function(self._run), dynamic=False)
         # On the CPU the weights become part of the code: twice as fast for a ResNet in bfloat16.
         # Given as an option of torch.compile, freezing has only a part of this effect.
         with config.patch(freezing=self.device.type == "cpu"):
             self.labels(torch.zeros((batch_size, math.prod(self.input_shape)), device=self.device))
-        return self._run
 
     def best_batch_size(self, start: int) -> int:
         """Return the fastest of a few batch sizes, or a smaller one that is as fast within 3 %."""
@@ -186,15 +233,23 @@ class Forward:
             int64, (b,), on the device; the value ``n_classes`` marks a row without a valid label
             (logits that are not finite, a label out of range).
         """
+        output = self._output(batch)
+        with self._grad_mode():
+            labels = self._to_labels(output, len(batch))
+            if self.observe is not None:
+                self.observe(output)
+        return labels
+
+    def _output(self, batch: torch.Tensor) -> Any:
+        """Return what the classifier returns; an ambient autocast would make it another one."""
         x = batch.view(-1, *self.input_shape)
-        if self.is_module:
-            with self._grad_mode():
-                output = self._run(x.to(dtype=self._dtype, memory_format=self._format))
-                return self._to_labels(output, len(batch))
-        assert self._lock is not None  # of every callable
-        with self._lock:
-            output = _as_tensor(self._run(x.numpy().copy()))
-        return self._to_labels(output, len(batch))
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            if self.is_module:
+                with self._grad_mode():
+                    return self._run(x.to(dtype=self._dtype, memory_format=self._format))
+            assert self._lock is not None  # of every callable
+            with self._lock:
+                return _as_tensor(self._run(x.numpy().copy()))
 
     def _to_labels(self, output: Any, rows: int) -> torch.Tensor:
         """Check the classifier's output and return labels, ``n_classes`` for an invalid row."""

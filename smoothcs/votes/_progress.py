@@ -22,9 +22,9 @@ class Progress:
     purpose : str
         What the votes are for.
     votes_per_input : int or None
-        If known, inputs in flight count in proportion to their votes.
+        If not None, inputs in flight count in proportion to their votes.
     show : bool
-        False: be silent.
+        Whether to show anything.
     """
 
     def __init__(
@@ -50,10 +50,11 @@ class Progress:
         self._votes += votes
         if not self._bar.disable and self._per_input is not None:
             self._bar.set_postfix_str(self._text(), refresh=False)
-            self._bar.update(votes / self._per_input)
+            # Rounding, or votes that are drawn again, must not carry the bar past its end.
+            self._bar.update(min(votes / self._per_input, self._bar.total - self._bar.n))
 
     def add_input(self, n_certified: int | None) -> None:
-        """Note that an input is finished, and how many are certified so far (None: not known)."""
+        """Note that an input is finished, and how many are certified so far, if that is known."""
         self._certified = n_certified
         if not self._bar.disable:
             self._bar.set_postfix_str(self._text(), refresh=False)

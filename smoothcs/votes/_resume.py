@@ -1,45 +1,47 @@
 """Resume files: the votes of finished inputs on disk, so that a killed run loses almost nothing.
 
 A file is appended to whenever an input is finished, with one write. It serves all purposes of a run
-(selection and estimation votes may share it). Nothing in it is executed when it is read, and no
-pickle is used. All integers are little-endian.
+(selection and estimation votes may share it). It is text, one JSON object per line; nothing in it
+is executed when it is read. The last field of every line, ``crc32``, is the CRC-32 of the text
+before it in hexadecimal digits.
 
-Layout
-------
-======================  ===========================================================================
-bytes                   content
-======================  ===========================================================================
-8                       ``SMOOTHCS``
-4                       length L of the header
-L                       the header, JSON in UTF-8: ``format`` (1), ``classifier`` (digest of all
-                        that its answers depend on), ``sigma``, ``key`` (fingerprint; the key
-                        itself is not stored), ``precision``, ``streams`` (CPU's or CUDA's),
-                        ``n_classes`` (m) and ``batch_size`` (a hint: not compared)
-4                       CRC-32 of the header
-======================  ===========================================================================
+The first line is the header:
 
-followed by one record for every finished input:
+==============  ===================================================================================
+field           content
+==============  ===================================================================================
+``smoothcs``    ``"votes"``
+``format``      1
+``sigma``       standard deviation of the noise
+``key``         fingerprint of the key; the key itself is not stored
+``precision``   what the classifier computed in
+``streams``     whose noise: ``"cpu"`` or ``"cuda"``
+``n_classes``   m
+``batch_size``  a hint; not compared
+``input``       digest of the first input
+``outputs``     the classifier's outputs on noisy copies of it (:mod:`smoothcs.votes._fingerprint`)
+==============  ===================================================================================
 
-======================  ===========================================================================
-bytes                   content
-======================  ===========================================================================
-4                       length L of the rest without the CRC
-1                       purpose: 0 selection, 1 estimation, 2 prediction
-8                       index of the input
-32                      digest of the input's content (:func:`smoothcs.votes.noise.content_digest`)
-16                      digest of the schedule: the number of votes asked for or, of sequential
-                        votes, what is to be certified of this input, and how
-8 m k                   cumulative votes, int64, at each of the k looks at the input; k = 1
-                        where the number of votes is fixed
-4                       CRC-32 of these L bytes
-======================  ===========================================================================
+followed by one line for every finished input:
 
-A record that was cut off (the process was killed while writing, the disk was full) is removed with
-a warning when the file is opened; so are a last record with a wrong CRC and zeros at the end, which
-a loss of power may leave. A wrong CRC or an impossible length elsewhere means that the file was
-damaged, and it is refused. So is a file of another classifier, sigma, key or precision, and a
-record of another input or schedule: votes are continued with exactly what they were begun with, or
-not at all. Checksums find accidents, not forgery: whoever may write the file may write votes.
+==============  ===================================================================================
+field           content
+==============  ===================================================================================
+``purpose``     ``"selection"``, ``"estimation"`` or ``"prediction"``
+``index``       index of the input
+``input``       digest of its content (:func:`smoothcs.votes.noise.content_digest`)
+``schedule``    digest of the schedule: the number of votes asked for or, of sequential votes, what
+                is to be certified of this input, and how
+``votes``       cumulative votes at each of the k looks at the input, k lists of m numbers; k = 1
+                where the number of votes is fixed
+==============  ===================================================================================
+
+A last line that was cut off (the process was killed while writing, the disk was full) or has a
+wrong checksum is removed with a warning when the file is opened; so are zeros at the end, which a
+loss of power may leave. A wrong checksum elsewhere means that the file was damaged, and it is
+refused. So is a file of another classifier, sigma, key or precision, and a record of another input
+or schedule: votes are continued with exactly what they were begun with, or not at all. Checksums
+find accidents, not forgery: whoever may write the file may write votes.
 """
 
 from __future__ import annotations
@@ -49,7 +51,6 @@ import hashlib
 import json
 import os
 import re
-import struct
 import time
 import uuid
 import warnings
@@ -60,13 +61,11 @@ from typing import Any
 
 import numpy as np
 
-from smoothcs.votes._digest import classifier_digest
+from smoothcs.votes._fingerprint import agree
 from smoothcs.votes.noise import PURPOSES
 
 FORMAT = 1
-_MAGIC = b"SMOOTHCS"
-_HINTS = ("batch_size",)
-_RECORD = struct.Struct("<BQ32s16s")
+_START = b'{"smoothcs": "votes", "format": '
 _SECONDS_BETWEEN_SYNCS = 5.0
 _MAX_BATCH_SIZE = 2**31
 
@@ -75,31 +74,62 @@ class FileInUseError(ValueError):
     """The file is being written by another process."""
 
 
+def seal(fields: dict[str, Any]) -> bytes:
+    """Return a line with its checksum."""
+    text = json.dumps(fields)[:-1].encode()
+    return b'%s, "crc32": "%08x"}\n' % (text, zlib.crc32(text))
+
+
+def _unseal(line: bytes) -> dict[str, Any] | None:
+    """Return the fields of a line, or None if it has a wrong checksum."""
+    text, _, end = line.rpartition(b', "crc32": ')
+    if end != b'"%08x"}\n' % zlib.crc32(text):
+        return None
+    try:
+        fields = json.loads(text + b"}")
+    except (ValueError, RecursionError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
 @dataclass(frozen=True)
 class Record:
     """The votes of one finished input."""
 
     purpose: str
     index: int
-    digest: bytes  # of the content of the input, 32 bytes
-    schedule: bytes  # digest of the schedule, 16 bytes
+    digest: bytes  # of the content of the input
+    schedule: str  # digest
     looks: np.ndarray  # int64 (k, m): cumulative votes at every look
 
     def to_bytes(self) -> bytes:
         """Return the record as it stands in the file."""
-        head = _RECORD.pack(PURPOSES.index(self.purpose), self.index, self.digest, self.schedule)
-        body = head + np.ascontiguousarray(self.looks, dtype="<i8").tobytes()
-        return struct.pack("<I", len(body)) + body + struct.pack("<I", zlib.crc32(body))
+        return seal(
+            {
+                "purpose": self.purpose,
+                "index": int(self.index),
+                "input": self.digest.hex(),
+                "schedule": self.schedule,
+                "votes": self.looks.tolist(),
+            }
+        )
 
     @classmethod
-    def from_body(cls, body: bytes, n_classes: int) -> Record:
-        """Return the record from what stands between its length and its CRC, or raise."""
-        purpose, index, digest, schedule = _RECORD.unpack_from(body)
-        looks = np.frombuffer(body, dtype="<i8", offset=_RECORD.size).reshape(-1, n_classes)
-        looks = looks.astype(np.int64)
-        if purpose >= len(PURPOSES) or np.any(looks < 0) or np.any(looks[1:] < looks[:-1]):
-            raise ValueError("it holds what is no record of votes")
-        return cls(PURPOSES[purpose], index, digest, schedule, looks)
+    def from_fields(cls, fields: dict[str, Any], n_classes: int) -> Record:
+        """Return the record that a line holds, or raise."""
+        purpose, index, digest, schedule, votes = fields.values()
+        rows = [[v for v in row if type(v) is int and 0 <= v < 2**40] for row in votes]
+        looks = np.array(rows, dtype=np.int64).reshape(len(rows), n_classes)
+        if (
+            list(fields) != ["purpose", "index", "input", "schedule", "votes"]
+            or purpose not in PURPOSES
+            or type(index) is not int
+            or index < 0
+            or votes != rows
+            or np.any(looks[1:] < looks[:-1])
+        ):
+            raise ValueError("fields of no record")
+        return cls(purpose, index, bytes.fromhex(digest), str(schedule), looks)
 
 
 class ResumeFile:
@@ -128,7 +158,7 @@ class ResumeFile:
 
     def __init__(self, path: str | os.PathLike[str], header: dict[str, Any]) -> None:
         self.path = Path(path)
-        self.header = {"format": FORMAT, **header}
+        self.header = header
         self.records: list[Record] = []
         self._known: set[tuple[str, int]] = set()
         self._synced = time.monotonic()
@@ -147,11 +177,8 @@ class ResumeFile:
 
     def _create(self) -> None:
         # Renamed into place, so that no file has half a header.
-        text = json.dumps(self.header).encode()
         temporary = self.path.with_name(f".{self.path.name}.new-{uuid.uuid4().hex[:12]}")
-        temporary.write_bytes(
-            _MAGIC + struct.pack("<I", len(text)) + text + struct.pack("<I", zlib.crc32(text))
-        )
+        temporary.write_bytes(seal(self.header))
         try:
             # Not over a file that another run has made and locked meanwhile.
             os.link(temporary, self.path)
@@ -163,25 +190,62 @@ class ResumeFile:
         temporary.unlink(missing_ok=True)
 
     def _read(self) -> None:
+        name = f"resume_from={str(self.path)!r}"
         content = self.path.read_bytes()
-        found, position = _parse_header(content, self.path)
-        for name in [*found, *self.header]:
-            if name not in _HINTS and found.get(name) != self.header.get(name):
+        if not content.startswith(_START):
+            raise ValueError(f"{name} is not a resume file of smoothcs.")
+        first, *lines = content.splitlines(keepends=True)
+        self.header = self._check_header(_unseal(first), name)
+        end = len(first)
+        for number, line in enumerate(lines, 2):
+            fields = _unseal(line)
+            if fields is None and line is lines[-1]:
+                break
+            if fields is None:
+                raise ValueError(f"{name} is damaged: line {number} has a wrong checksum.")
+            try:
+                self.records.append(Record.from_fields(fields, self.header["n_classes"]))
+            except (ValueError, TypeError) as error:
                 raise ValueError(
-                    f"resume_from={str(self.path)!r} holds votes with another {name}: "
-                    f"{found.get(name)!r} there, {self.header.get(name)!r} here."
-                )
-        self.records, end = _parse_records(content, position, self.header["n_classes"], self.path)
-        self.header = found
+                    f"{name} is damaged: line {number} holds no votes of an input."
+                ) from error
+            end += len(line)
         self._known = {(record.purpose, record.index) for record in self.records}
         if end < len(content):
             warnings.warn(
-                f"the last record of {str(self.path)!r} is incomplete and was removed; "
+                f"the last line of {str(self.path)!r} is incomplete and was removed; "
                 f"{len(self.records)} records are kept.",
                 UserWarning,
                 stacklevel=2,
             )
             os.ftruncate(self._file, end)
+
+    def _check_header(self, found: dict[str, Any] | None, name: str) -> dict[str, Any]:
+        """Return the header of a file if it holds votes like these, or raise."""
+        if not found:
+            raise ValueError(f"{name} has a damaged header.")
+        if found.get("format") != FORMAT:
+            raise ValueError(
+                f"{name} has format {found.get('format')!r}; this release reads format {FORMAT}."
+            )
+        for field in [*self.header, *found]:
+            there, here = found.get(field), self.header.get(field)
+            if field == "outputs":
+                if not agree(there, here, self.header["precision"]):
+                    raise ValueError(
+                        f"{name} holds votes of another classifier: its outputs on noisy copies of "
+                        "X[0] differ from those of this one."
+                    )
+            elif field == "input" and there != here:
+                raise ValueError(f"{name} holds votes of other data: X[0] is another input.")
+            elif field != "batch_size" and there != here:
+                raise ValueError(
+                    f"{name} holds votes with another {field}: {there!r} there, {here!r} here."
+                )
+        size = found.get("batch_size")
+        if size != "auto" and not (type(size) is int and 1 <= size <= _MAX_BATCH_SIZE):
+            raise ValueError(f"{name} has a damaged header (batch_size is {size!r}).")
+        return found
 
     def __contains__(self, record: Record) -> bool:
         return (record.purpose, record.index) in self._known
@@ -232,7 +296,6 @@ class ResumeFile:
 
 
 def header_of(
-    classifier: Any,
     *,
     sigma: float,
     key: bytes,
@@ -240,100 +303,34 @@ def header_of(
     on_cuda: bool,
     n_classes: int,
     batch_size: int | str,
+    digest: bytes,
+    outputs: list[Any],
 ) -> dict[str, Any]:
     """Return the header of a file for these votes."""
-    fingerprint = hashlib.blake2b(key, digest_size=16, person=b"fingerprint").hexdigest()
     return {
-        "classifier": classifier_digest(classifier),
+        "smoothcs": "votes",
+        "format": FORMAT,
         "sigma": sigma,
-        "key": fingerprint,
+        "key": hashlib.blake2b(key, digest_size=16, person=b"fingerprint").hexdigest(),
         "precision": precision,
         "streams": "cuda" if on_cuda else "cpu",
         "n_classes": n_classes,
         "batch_size": batch_size,
+        "input": digest.hex(),
+        "outputs": outputs,
     }
 
 
-def schedule_digest(schedule: Any, index: int) -> bytes:
-    """Return 16 bytes that tell apart what is asked of one input.
+def schedule_digest(schedule: Any, index: int) -> str:
+    """Return a digest that tells apart what is asked of one input.
 
     Schedules are known by their repr and, if they have the method, by ``claim(index)``.
     """
     claim = getattr(schedule, "claim", None)
-    text = _without_addresses(repr(schedule)) + ("" if claim is None else repr(claim(index)))
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
-
-
-def _without_addresses(text: str) -> str:
-    return re.sub(r"0x[0-9a-f]+", "", text)
-
-
-def _parse_header(content: bytes, path: Path) -> tuple[dict[str, Any], int]:
-    """Return the header and where the records begin."""
-    start = len(_MAGIC) + 4
-    if content[: len(_MAGIC)] != _MAGIC or len(content) < start:
-        raise ValueError(f"resume_from={str(path)!r} is not a resume file of smoothcs.")
-    end = start + struct.unpack_from("<I", content, len(_MAGIC))[0]
-    text, checksum = content[start:end], content[end : end + 4]
-    if checksum != struct.pack("<I", zlib.crc32(text)):
-        raise ValueError(f"resume_from={str(path)!r} has a damaged header.")
-    try:
-        header = json.loads(text)
-        if not isinstance(header, dict):
-            raise ValueError("not an object")
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"resume_from={str(path)!r} has a damaged header ({error}).") from None
-    if header.get("format") != FORMAT:
-        raise ValueError(
-            f"resume_from={str(path)!r} has format {header.get('format')!r}; this release reads "
-            f"format {FORMAT}."
-        )
-    batch_size = header.get("batch_size")
-    # The only field that is used without having been compared.
-    is_size = type(batch_size) is int and 1 <= batch_size <= _MAX_BATCH_SIZE
-    if batch_size != "auto" and not is_size:
-        raise ValueError(
-            f"resume_from={str(path)!r} has a damaged header (batch_size is {batch_size!r})."
-        )
-    return header, end + 4
-
-
-def _parse_records(
-    content: bytes, position: int, n_classes: int, path: Path
-) -> tuple[list[Record], int]:
-    """Return the records, and where the last whole one ends."""
-    records: list[Record] = []
-    while position + 4 <= len(content):
-        start = position + 4
-        length = struct.unpack_from("<I", content, position)[0]
-        end = start + length
-        # A record that was cut off still has its true length; zeros are what a lost block reads as.
-        if length < _RECORD.size or (length - _RECORD.size) % (8 * n_classes):
-            if not any(content[position:]):
-                break
-            raise ValueError(
-                f"resume_from={str(path)!r} is damaged: record {len(records)} (at byte {position}) "
-                f"has the impossible length {length}."
-            )
-        if end + 4 > len(content):
-            break
-        body, checksum = content[start:end], content[end : end + 4]
-        if checksum != struct.pack("<I", zlib.crc32(body)):
-            if end + 4 == len(content):
-                break
-            raise ValueError(
-                f"resume_from={str(path)!r} is damaged: record {len(records)} (at byte {position}) "
-                "has a wrong checksum."
-            )
-        try:
-            records.append(Record.from_body(body, n_classes))
-        except ValueError as error:
-            raise ValueError(
-                f"resume_from={str(path)!r} is damaged: record {len(records)} (at byte {position}) "
-                f"is no record: {error}."
-            ) from None
-        position = end + 4
-    return records, position
+    # Without addresses, which differ between processes.
+    text = re.sub(r"0x[0-9a-f]+", "", repr(schedule))
+    text += "" if claim is None else repr(claim(index))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _is_still(file: int, path: Path) -> bool:

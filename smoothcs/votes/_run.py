@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
-import uuid
 import warnings
 import weakref
 from collections.abc import Callable
@@ -17,10 +17,11 @@ from joblib.externals.loky.process_executor import BrokenProcessPool
 from torch import nn
 
 from smoothcs._torch import keep_freed_memory, resolve_devices
-from smoothcs.votes._digest import classifier_digest
+from smoothcs.votes._fingerprint import PROBES, NearTies, votes_of_one
 from smoothcs.votes._forward import Forward
 from smoothcs.votes._resume import Record, ResumeFile, schedule_digest
-from smoothcs.votes._scheduler import Input, Schedule, Scheduler, Source
+from smoothcs.votes._scheduler import Input, Schedule, Scheduler
+from smoothcs.votes._source import Source
 from smoothcs.votes._worker import run_workers
 from smoothcs.votes.noise import content_digest
 
@@ -31,10 +32,6 @@ _WORTH_MEASURING = 20
 _ATTEMPTS = 5
 
 _best_batch_sizes: weakref.WeakKeyDictionary[nn.Module, dict[Any, int]] = (
-    weakref.WeakKeyDictionary()
-)
-
-_compiled: weakref.WeakKeyDictionary[nn.Module, tuple[Any, dict[Any, Any]]] = (
     weakref.WeakKeyDictionary()
 )
 
@@ -126,6 +123,36 @@ class LocalRun:
                 cache[place] = first.best_batch_size(start)
         return cache[place]
 
+    def outputs(self, x: np.ndarray) -> list[Any]:
+        """Return what the classifier gives for a few noisy copies of an input."""
+        found: list[Any] = []
+        self._votes_of_one(
+            x,
+            PROBES,
+            # Noise that no vote has.
+            key=hashlib.blake2b(self._settings.key, digest_size=32, person=b"probes").digest(),
+            purpose="prediction",
+            batch_size=PROBES,
+            observe=lambda output: found.extend(output.tolist()),
+        )
+        return found[:PROBES]
+
+    def vote_again(self, x: np.ndarray, n: int) -> tuple[np.ndarray, int]:
+        """Return the votes of one input, and how many of them rounding may have changed."""
+        ties = NearTies(n, self._settings.precision)
+        votes = self._votes_of_one(
+            x,
+            n,
+            key=self._settings.key,
+            purpose=self._settings.purpose,
+            batch_size=self.batch_size,
+            observe=ties,
+        )
+        return votes, ties.count
+
+    def _votes_of_one(self, x: np.ndarray, n: int, **how: Any) -> np.ndarray:
+        return votes_of_one(self._forwards[0], x, n, sigma=self._settings.sigma, **how)
+
     def draw(
         self,
         source: Source,
@@ -146,26 +173,12 @@ class LocalRun:
         keep_freed_memory()
         with one_thread_per_worker(self._devices, self._threads):
             if settings.compile and isinstance(settings.classifier, nn.Module):
-                self._compile()
+                # Anew in every call: the weights are part of the code.
+                for forward in self._forwards:
+                    forward.compile(self.batch_size)
             found = {forward.device: forward for forward in self._forwards}
             workers = [found[device].replicate() for device in self._devices]
             run_workers(scheduler, workers, self.batch_size, settings.sigma)
-
-    def _compile(self) -> None:
-        settings = self._settings
-        # The weights are part of the code, so the module may have changed since the last call.
-        try:
-            content = classifier_digest(settings.classifier)
-        except TypeError:  # whether it has changed cannot be told
-            content = uuid.uuid4().hex
-        state = (content, settings.precision, self.batch_size)
-        cached_state, compiled = _compiled.get(settings.classifier, (None, {}))
-        if state != cached_state:
-            compiled = {}
-            _compiled[settings.classifier] = state, compiled
-        for forward in self._forwards:
-            place = (forward.device, forward.input_shape, len(self._devices) > 1)
-            compiled[place] = forward.compile(self.batch_size, compiled.get(place))
 
 
 class one_thread_per_worker:
@@ -294,27 +307,30 @@ def _draw_shard(
     return results
 
 
-def restore(settings: Settings, source: Source, store: ResumeFile) -> list[Result]:
+def ask_local_run(settings: Settings, method: str, x: np.ndarray, *args: Any) -> Any:
+    """Call a method of a :class:`LocalRun` of the process that this runs in."""
+    return getattr(LocalRun(settings, x), method)(x, *args)
+
+
+def restore(settings: Settings, source: Source, store: ResumeFile) -> list[Record]:
     """Return the finished inputs of a resume file, after checking that they are these inputs."""
-    results: dict[int, Result] = {}
+    results: dict[int, Record] = {}
+    where = f"resume_from={str(store.path)!r} holds {settings.purpose} votes"
     for record in store.records:
+        index = record.index
         if record.purpose != settings.purpose:
             continue
-        where = f"resume_from={str(store.path)!r} holds {record.purpose} votes"
-        if record.index >= len(source):
-            raise ValueError(f"{where} of other data: X[{record.index}] is another input.")
-        if record.schedule != schedule_digest(settings.schedule, record.index):
+        if index < len(source) and record.schedule != schedule_digest(settings.schedule, index):
             raise ValueError(
                 f"{where} drawn with another n or schedule, or for another claim: "
-                f"{record.looks[-1:].sum()} votes of input {record.index}, and "
+                f"{record.looks[-1:].sum()} votes of input {index}, and "
                 f"{settings.schedule!r} is wanted."
             )
-        if record.digest != content_digest(source.get(record.index)):
-            raise ValueError(f"{where} of other data: X[{record.index}] is another input.")
-        known = results.get(record.index)
-        if known is not None and not np.array_equal(known[2], record.looks):
-            raise ValueError(f"{where} of input {record.index} twice, and they differ.")
-        results[record.index] = (record.index, record.digest, record.looks)
+        if index >= len(source) or record.digest != content_digest(source.get(index)):
+            raise ValueError(f"{where} of other data: X[{index}] is another input.")
+        known = results.setdefault(index, record)
+        if not np.array_equal(known.looks, record.looks):
+            raise ValueError(f"{where} of input {index} twice, and they differ.")
     return list(results.values())
 
 

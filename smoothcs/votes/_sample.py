@@ -13,7 +13,7 @@ the same shape, so that this is so for nearly all modules at a given ``batch_siz
 sizes the last bit of a logit may differ, and with it the label of a row whose two largest logits
 agree to about seven digits (one in some millions).
 
-The certificate speaks of the classifier that was run. A module that votes in bfloat16 is another
+A certificate applies to the classifier that was run. A module that votes in bfloat16 is another
 classifier than the same module in float32: certify and predict with the same ``precision``.
 """
 
@@ -30,14 +30,23 @@ import torch
 from torch import nn
 
 from smoothcs._validation import check_choice, check_integer, check_n_jobs, check_positive
+from smoothcs.votes._fingerprint import ENOUGH, VOTED_AGAIN, agree
 from smoothcs.votes._forward import PRECISIONS
 from smoothcs.votes._progress import Progress
-from smoothcs.votes._resume import ResumeFile, header_of
-from smoothcs.votes._run import LocalRun, Settings, draw_in_shards, restore, settings_for_probe
-from smoothcs.votes._scheduler import Input, Schedule, Source
-from smoothcs.votes.noise import PURPOSES, make_key
+from smoothcs.votes._resume import Record, ResumeFile, header_of
+from smoothcs.votes._run import (
+    LocalRun,
+    Settings,
+    ask_local_run,
+    draw_in_shards,
+    restore,
+    settings_for_probe,
+)
+from smoothcs.votes._scheduler import Input, Schedule
+from smoothcs.votes._source import Source
+from smoothcs.votes.noise import PURPOSES, content_digest, make_key
 
-__all__ = ["PRECISIONS", "FixedNumber", "VotesInterrupted", "draw_votes", "sample_votes"]
+__all__ = ["PRECISIONS", "FixedNumber", "VotesInterrupted", "sample_votes"]
 
 
 # Twice the largest batch that "auto" makes: a file must not ask for all memory (256 MiB).
@@ -67,15 +76,15 @@ class FixedNumber:
 
     n: int
 
-    def __call__(self, index: int, counts: np.ndarray) -> int:
-        """Return ``n``."""
-        return self.n
+    def __call__(self, index: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Return ``n`` for each input."""
+        return np.full(len(index), self.n, dtype=np.int64)
 
 
 def sample_votes(
     classifier: nn.Module | Callable[[np.ndarray], Any],
     X: Any,
-    n: int,
+    n: int | Schedule,
     sigma: float,
     *,
     n_classes: int | None = None,
@@ -87,9 +96,10 @@ def sample_votes(
     compile: bool = False,
     n_jobs: int | None = None,
     resume_from: str | os.PathLike[str] | None = None,
+    certified: Callable[[int, np.ndarray], bool] | None = None,
     verbose: int = 0,
 ) -> np.ndarray:
-    """Count the labels that a classifier gives to ``n`` noisy copies of every input.
+    """Count the labels that a classifier gives to noisy copies of every input.
 
     Parameters
     ----------
@@ -102,8 +112,17 @@ def sample_votes(
         The inputs, shape (n_inputs, ...): a NumPy array or a tensor, converted to float32 without
         scaling, or anything with ``__len__`` and ``__getitem__`` (a torch Dataset) that gives x or
         (x, y); items of a data set are read when their turn comes.
-    n : int
-        Votes per input.
+    n : int or callable
+        Votes per input, or a schedule of a number of votes that depends on the votes:
+        ``n(index, counts)`` receives the indices of some inputs, intp of shape (k,), and their
+        votes so far, int64 of shape (k, n_classes), and returns the cumulative number of votes
+        that each of them needs next, shape (k,). It is asked first with zeros and then whenever
+        that number is reached; a number not above the current one finishes an input. The votes
+        are always those of the first draws, however batches were made up. A schedule is never
+        called by two threads at once and may keep a state for each input. With ``n_jobs`` > 1,
+        copies of it (it must be picklable) decide in the workers, and it is then called itself
+        with the same votes. A resume file tells schedules apart by their ``repr`` and, if they
+        have the method, by ``n.claim(index) -> str``.
     sigma : float
         Standard deviation of the noise, in units of X.
     n_classes : int, optional
@@ -134,13 +153,15 @@ def sample_votes(
         A file to which the votes of every finished input are appended, and from which a run that
         was killed is continued to the same votes. It may serve several purposes. Needs a
         ``random_state`` other than None.
+    certified : callable, optional
+        ``certified(index, counts) -> bool`` is asked of every finished input, for the progress bar.
     verbose : int, default=0
         Whether to show progress.
 
     Returns
     -------
     ndarray of int64, shape (n_inputs, n_classes)
-        Votes; every row sums to ``n``.
+        Votes; every row sums to ``n``, or to what the schedule asked for.
 
     Raises
     ------
@@ -150,10 +171,6 @@ def sample_votes(
         resume file is damaged or holds other votes.
     VotesInterrupted
         On Ctrl-C; a KeyboardInterrupt that carries the votes of the finished inputs.
-
-    See Also
-    --------
-    draw_votes : a number of votes that depends on the votes.
 
     Examples
     --------
@@ -166,88 +183,20 @@ def sample_votes(
     array([1000, 1000, 1000])
     >>> votes[2]
     array([   0, 1000])
-    """
-    n = check_integer("n", n)
-    return draw_votes(
-        classifier,
-        X,
-        FixedNumber(n),
-        sigma,
-        n_classes=n_classes,
-        purpose=purpose,
-        random_state=random_state,
-        precision=precision,
-        device=device,
-        batch_size=batch_size,
-        compile=compile,
-        n_jobs=n_jobs,
-        resume_from=resume_from,
-        verbose=verbose,
-    )
 
+    A schedule that stops when class 0 has ten votes:
 
-def draw_votes(
-    classifier: nn.Module | Callable[[np.ndarray], Any],
-    X: Any,
-    schedule: Schedule,
-    sigma: float,
-    *,
-    n_classes: int | None = None,
-    purpose: str = "estimation",
-    random_state: int | bytes | np.random.RandomState | np.random.Generator | None = None,
-    precision: str = "float32",
-    device: str | torch.device | Sequence[str | torch.device] = "auto",
-    batch_size: int | str = "auto",
-    compile: bool = False,
-    n_jobs: int | None = None,
-    resume_from: str | os.PathLike[str] | None = None,
-    certified: Callable[[int, np.ndarray], bool] | None = None,
-    verbose: int = 0,
-) -> np.ndarray:
-    """Count labels until ``schedule`` has enough of them, input by input.
-
-    Parameters
-    ----------
-    schedule : callable
-        ``schedule(index, counts) -> int`` is asked for the cumulative number of votes that input
-        ``index`` needs next, first with counts of zero and then whenever the last number is
-        reached; an answer not above the current number finishes the input. ``counts`` is an int64
-        array of shape (n_classes,), and always that of the first draws of the stream, however
-        batches were made up. It is never called by two threads at once, and may keep a state.
-        With ``n_jobs`` > 1 copies of it (it must be picklable) decide in the workers, and it is
-        then called itself with the same counts. A resume file tells schedules apart by their
-        ``repr``.
-    certified : callable, optional
-        ``certified(index, counts) -> bool`` is asked for every finished input, for the bar.
-    classifier, X, sigma, n_classes, purpose, random_state, precision, device, batch_size, \
-    compile, n_jobs, resume_from, verbose
-        As in :func:`sample_votes`.
-
-    Returns
-    -------
-    ndarray of int64, shape (n_inputs, n_classes)
-        Votes; rows have different sums.
-
-    Raises
-    ------
-    ValueError, VotesInterrupted
-        As :func:`sample_votes`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from smoothcs.votes import draw_votes
-    >>> def until_ten_of_class_0(index, counts):
-    ...     return counts.sum() + 10 if counts[0] < 10 else counts.sum()
+    >>> def until_ten(index, counts):
+    ...     return np.where(counts[:, 0] < 10, counts.sum(axis=1) + 10, 0)
     >>> X = np.array([[-2.0], [2.0], [0.0]])
-    >>> votes = draw_votes(lambda x: (x[:, 0] > 0).astype(int), X, until_ten_of_class_0, 1.5,
-    ...                    n_classes=2, random_state=0)
+    >>> votes = sample_votes(lambda x: (x[:, 0] > 0).astype(int), X, until_ten, 1.5, n_classes=2,
+    ...                      random_state=0)
     >>> (votes[:, 0] >= 10).all()
     np.True_
     """
     settings = Settings(
         classifier=classifier,
-        schedule=schedule,
+        schedule=n if callable(n) else FixedNumber(check_integer("n", n)),
         sigma=check_positive("sigma", sigma),
         n_classes=None if n_classes is None else check_integer("n_classes", n_classes, low=2),
         purpose=check_choice("purpose", purpose, PURPOSES),
@@ -277,18 +226,13 @@ def draw_votes(
             raise ValueError("X holds no input, and without one n_classes must be given.")
         return np.zeros((0, n_classes), dtype=np.int64)
     try:
-        sampling = _Sampling(settings, source, n_jobs, resume_from, certified, verbose)
+        sampling = _Sampling(settings, source, n_jobs, certified, verbose)
     except KeyboardInterrupt:
         if n_classes is None:
             raise
         none = np.zeros((len(source), n_classes), dtype=np.int64)
         raise VotesInterrupted(none, np.zeros(len(source), dtype=bool)) from None
-    return sampling.run()
-
-
-def _is_one_look(looks: np.ndarray, n: int) -> bool:
-    # The largest first: a sum of huge numbers may wrap round.
-    return len(looks) == 1 and bool(looks.max() <= n) and bool(looks.sum() == n)
+    return sampling.run(resume_from)
 
 
 class _Sampling:
@@ -299,7 +243,6 @@ class _Sampling:
         settings: Settings,
         source: Source,
         n_jobs: int | None,
-        resume_from: str | os.PathLike[str] | None,
         certified: Callable[[int, np.ndarray], bool] | None,
         verbose: int,
     ) -> None:
@@ -312,98 +255,144 @@ class _Sampling:
         self._fixed = settings.schedule.n if isinstance(settings.schedule, FixedNumber) else None
         self._sharded = min(joblib.effective_n_jobs(n_jobs), len(source)) > 1
         # Workers may have other devices than this process, which then only counts the classes.
-        run = LocalRun(
+        self._local = LocalRun(
             settings_for_probe(settings) if self._sharded else settings,
             source.get(0),
             (self._fixed or 1000) * len(source),
         )
-        self._local = run
-        self._votes = np.zeros((len(source), run.n_classes), dtype=np.int64)
+        self._votes = np.zeros((len(source), self._local.n_classes), dtype=np.int64)
         self._finished = np.zeros(len(source), dtype=bool)
         self._store: ResumeFile | None = None
-        if resume_from is not None:
-            header = header_of(
-                settings.classifier,
-                sigma=settings.sigma,
-                key=settings.key,
-                precision=settings.precision,
-                on_cuda=settings.on_cuda,
-                n_classes=run.n_classes,
-                batch_size=settings.batch_size if self._sharded else run.batch_size,
-            )
-            self._store = ResumeFile(resume_from, header)
-            batch_size = self._store.header["batch_size"]
-            if settings.batch_size == "auto" and batch_size != "auto":
-                size = source.get(0).size
-                if batch_size > max(_MOST_FLOATS_FROM_A_FILE // size, 32):
-                    self._store.close()
-                    raise ValueError(
-                        f"resume_from={str(resume_from)!r} asks for batches of {batch_size} inputs "
-                        f"of size {size}; if it was drawn so, pass batch_size={batch_size}."
-                    )
-                # The last bit of a logit may depend on it.
-                run.batch_size = batch_size
-                self._settings = replace(settings, batch_size=batch_size)
 
-    def run(self) -> np.ndarray:
+    def run(self, resume_from: str | os.PathLike[str] | None) -> np.ndarray:
         """Return the votes of all inputs."""
-        progress = None
         try:
-            if self._store is not None:
-                for index, _, looks in restore(self._settings, self._source, self._store):
-                    if self._fixed is not None and not _is_one_look(looks, self._fixed):
-                        raise ValueError(
-                            f"resume_from={str(self._store.path)!r} is damaged: the votes of input "
-                            f"{index} are {looks.tolist()}; expected one look at n = {self._fixed}."
-                        )
-                    self._replay(index, looks)
-                    self._enter(index, looks)
-            left = self._source.part(np.flatnonzero(~self._finished))
-            progress = Progress(
-                len(self._source),
-                len(self._source) - len(left),
-                self._settings.purpose,
-                self._fixed,
-                show=self._verbose,
-            )
-            self._draw(left, progress)
+            if resume_from is not None:
+                self._restore(resume_from)
+            self._draw(self._source.part(np.flatnonzero(~self._finished)))
         except KeyboardInterrupt:
             self._votes[~self._finished] = 0
             raise VotesInterrupted(self._votes, self._finished) from None
         finally:
-            if progress is not None:
-                progress.close()
             if self._store is not None:
                 self._store.close()
         return self._votes
 
-    def _draw(self, left: Source, progress: Progress) -> None:
+    def _restore(self, path: str | os.PathLike[str]) -> None:
+        """Open the resume file and enter what it holds, if it holds votes of this call."""
+        settings, run, x = self._settings, self._local, self._source.get(0)
+        outputs = self._ask("outputs", x)
+        if not agree(outputs, self._ask("outputs", x), settings.precision):
+            raise ValueError(
+                "resume_from needs a classifier that gives one answer to one input; this one gave "
+                "two to noisy copies of X[0]."
+            )
+        header = header_of(
+            sigma=settings.sigma,
+            key=settings.key,
+            precision=settings.precision,
+            on_cuda=settings.on_cuda,
+            n_classes=run.n_classes,
+            batch_size=settings.batch_size if self._sharded else run.batch_size,
+            digest=content_digest(x),
+            outputs=outputs,
+        )
+        store = self._store = ResumeFile(path, header)
+        batch_size = store.header["batch_size"]
+        if settings.batch_size == "auto" and batch_size != "auto":
+            if batch_size > max(_MOST_FLOATS_FROM_A_FILE // x.size, 32):
+                raise ValueError(
+                    f"resume_from={str(path)!r} asks for batches of {batch_size} inputs "
+                    f"of size {x.size}; if it was drawn so, pass batch_size={batch_size}."
+                )
+            # The last bit of a logit may depend on it.
+            run.batch_size = batch_size
+            self._settings = replace(settings, batch_size=batch_size)
+        records = restore(settings, self._source, store)
+        name = f"resume_from={str(path)!r}"
+        self._replay(records, f"{name} is damaged")
+        self._vote_again(records, name)
+        for record in records:
+            self._enter(record.index, record.digest, record.looks)
+
+    def _vote_again(self, records: list[Record], name: str) -> None:
+        """Draw the closest of some votes again, and refuse them if they are others."""
+        records = [record for record in records if len(record.looks) > 0]
+        records.sort(key=lambda r: int(r.looks[-1].max() - r.looks[-1].sum()))
+        for record in records[:VOTED_AGAIN]:
+            enough = int(np.searchsorted(record.looks.sum(axis=1), ENOUGH))
+            votes = record.looks[min(enough, len(record.looks) - 1)]
+            x = self._source.get(record.index)
+            again, near_ties = self._ask("vote_again", x, int(votes.sum()))
+            if np.abs(again - votes).sum() > 2 * near_ties:
+                raise ValueError(
+                    f"{name} holds votes of another classifier: of {votes.sum()} noisy copies of "
+                    f"X[{record.index}] it had the votes {votes.tolist()}, and this one has "
+                    f"{again.tolist()}."
+                )
+
+    def _ask(self, method: str, x: np.ndarray, *args: Any) -> Any:
+        """Call a method of a LocalRun where votes are drawn: here, or in a worker process."""
+        if not self._sharded:
+            return getattr(self._local, method)(x, *args)
+        job = joblib.delayed(ask_local_run)(self._settings, method, x, *args)
+        return joblib.Parallel(n_jobs=self._n_jobs)([job])[0]
+
+    def _draw(self, left: Source) -> None:
+        settings = self._settings
+        progress = Progress(
+            len(self._source),
+            len(self._source) - len(left),
+            settings.purpose,
+            self._fixed,
+            show=self._verbose,
+        )
+
         def keep(index: int, digest: bytes, looks: np.ndarray) -> None:
-            record = self._settings.record(index, digest, looks)
+            record = settings.record(index, digest, looks)
+            self._enter(index, digest, looks)
             if self._store is not None and record not in self._store:
                 self._store.append(record)
-            self._enter(index, looks)
             progress.add_input(None if self._certified is None else self._n_certified)
 
         def keep_own(owner: Input) -> None:
             keep(owner.name, owner.digest, owner.all_looks())
 
         def keep_from_shard(index: int, digest: bytes, looks: np.ndarray) -> None:
-            self._replay(index, looks)
+            record = settings.record(index, digest, looks)
+            self._replay([record], "n, the schedule, answers otherwise in a worker process")
             progress.add_votes(int(looks[-1:].sum()))
             keep(index, digest, looks)
 
-        if len(left) > 0 and self._sharded:
-            draw_in_shards(self._settings, left, self._n_jobs, self._store, keep_from_shard)
-        elif len(left) > 0:
-            self._local.draw(left, keep_own, progress.add_votes)
+        try:
+            if len(left) > 0 and self._sharded:
+                draw_in_shards(settings, left, self._n_jobs, self._store, keep_from_shard)
+            elif len(left) > 0:
+                self._local.draw(left, keep_own, progress.add_votes)
+        finally:
+            progress.close()
 
-    def _replay(self, index: int, looks: np.ndarray) -> None:
-        """Show the schedule what it would have seen, had the input been drawn in this process."""
-        for counts in looks:
-            self._settings.schedule(index, counts.copy())
+    def _replay(self, records: list[Record], otherwise: str) -> None:
+        """Show the schedule what it would have seen, had the inputs been drawn in this process."""
+        counts = np.zeros((len(records), self._local.n_classes), dtype=np.int64)
+        asked, look = list(range(len(records))), 0
+        while asked:
+            index = np.array([records[i].index for i in asked])
+            wanted = np.asarray(self._settings.schedule(index, counts[asked].copy()))
+            for i, n in zip(asked, wanted, strict=True):
+                looks = records[i].looks
+                finished = n <= counts[i].sum()
+                counts[i] = looks[look] if look < len(looks) else 0
+                if counts[i].sum() != (0 if finished else n):
+                    raise ValueError(
+                        f"{otherwise}: input {records[i].index} has the votes {looks.tolist()}; "
+                        f"expected {'no' if finished else n} votes at look {look + 1}."
+                    )
+            asked = [i for i in asked if look < len(records[i].looks)]
+            look += 1
 
-    def _enter(self, index: int, looks: np.ndarray) -> None:
+    def _enter(self, index: int, digest: bytes, looks: np.ndarray) -> None:
+        self._source.check(index, digest)
         if len(looks) > 0:
             self._votes[index] = looks[-1]
         self._finished[index] = True

@@ -6,90 +6,14 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 
+from smoothcs.votes._source import Source
 from smoothcs.votes.noise import NoiseStream, block_draws, content_digest
 
-Schedule = Callable[[int, np.ndarray], int]
-
-
-class Source:
-    """Inputs by position, as checked float32 arrays; a data set is read one input at a time.
-
-    Parameters
-    ----------
-    X : array, tensor or data set
-        The inputs.
-    rows : ndarray of int, optional
-        Rows of X that are the inputs; default: all.
-    names : ndarray of int, optional
-        The index under which each is known to the caller; default: its row.
-    """
-
-    def __init__(
-        self, X: Any, rows: np.ndarray | None = None, names: np.ndarray | None = None
-    ) -> None:
-        if hasattr(X, "iloc"):  # a frame, whose items are columns
-            X = np.asarray(X)
-        if hasattr(X, "ndim") and X.ndim < 2:
-            raise ValueError(
-                "X must hold one input per row, shape (n_inputs, ...) with at least 2 dimensions; "
-                f"got shape {tuple(X.shape)}."
-            )
-        if not (hasattr(X, "__len__") and hasattr(X, "__getitem__")):
-            raise TypeError(
-                "X must be an array, a tensor or a data set with __len__ and __getitem__; got "
-                f"{type(X).__name__}."
-            )
-        self._X = X
-        self._is_data_set = not hasattr(X, "ndim")
-        self._rows = np.arange(len(X)) if rows is None else rows
-        self.names = self._rows if names is None else names
-        self.shape: tuple[int, ...] | None = None
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def part(self, positions: np.ndarray) -> Source:
-        """Return the inputs at some positions, under the same names."""
-        return Source(self._X, self._rows[positions], self.names[positions])
-
-    def detached(self) -> Source:
-        """Return the same inputs without the other rows of X, to be sent to another process."""
-        if self._is_data_set:
-            return self
-        return Source(self._X[self._rows], names=self.names)
-
-    def get(self, position: int) -> np.ndarray:
-        """Return one input, float32, of the shape of all inputs and finite."""
-        # As a DataLoader would ask: many data sets refuse NumPy's integers.
-        x = self._X[int(self._rows[position])]
-        name = f"X[{self.names[position]}]"
-        if self._is_data_set and isinstance(x, tuple | list):
-            x = x[0]
-        if isinstance(x, torch.Tensor):
-            x = x.detach().to(device="cpu", dtype=torch.float32).numpy()
-        try:
-            with np.errstate(over="ignore"):  # becomes inf and is refused below
-                x = np.ascontiguousarray(x, dtype=np.float32)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{name} cannot be converted to a float32 array: {error}") from None
-        if x.ndim == 0 or x.size == 0:
-            raise ValueError(f"{name} must hold at least one number; got shape {x.shape}.")
-        if self.shape is None:
-            self.shape = x.shape
-        if x.shape != self.shape:
-            raise ValueError(
-                f"all inputs must have one shape; got {name} of shape {x.shape} after {self.shape}."
-            )
-        if not np.isfinite(x).all():
-            raise ValueError(
-                f"{name} must be finite in float32; it contains nan, infinite or too large values."
-            )
-        return x
+Schedule = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(eq=False)
@@ -135,8 +59,9 @@ class Scheduler:
     source : Source
         The inputs.
     schedule : callable
-        ``schedule(name, counts) -> int``: the next cumulative number of votes wanted for an input;
-        not above the current one: the input is finished. Never called by two threads at once.
+        ``schedule(names, counts) -> numbers``: the cumulative number of votes that each of these
+        inputs needs next; one not above the current number finishes the input. Never called by
+        two threads at once.
     key : bytes
         The key of the noise.
     purpose : str
@@ -247,7 +172,7 @@ class Scheduler:
             counts = owner.counts[:-1].copy()
             if owner.counted > 0:
                 owner.looks.append(counts)
-            target = int(self._schedule(owner.name, counts.copy()))
+            target = int(self._schedule(np.array([owner.name]), counts[None].copy())[0])
             finished = target <= owner.target
             if finished:
                 self._on_finished(owner)

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from smoothcs import Certificates, sample_votes
-from smoothcs.votes import draw_votes
 
 # -------------------------------------------------------------------- resume files, damaged
 
@@ -34,8 +33,9 @@ class Looks:
         return "Looks()"
 
     def __call__(self, index, counts):
-        n = int(counts.sum())
-        return n if n >= 20 and (n >= 60 or counts.max() > 0.7 * n) else n + 20
+        n = counts.sum(axis=1)
+        clear = (n >= 60) | (counts.max(axis=1) > 0.7 * n)
+        return np.where((n >= 20) & clear, n, n + 20)
 
 
 def fixed(path):
@@ -43,7 +43,7 @@ def fixed(path):
 
 
 def scheduled(path):
-    return draw_votes(logits, X, Looks(), 1.0, random_state=0, batch_size=64, resume_from=path)
+    return sample_votes(logits, X, Looks(), 1.0, random_state=0, batch_size=64, resume_from=path)
 
 
 RUNS = {"fixed": fixed, "scheduled": scheduled}

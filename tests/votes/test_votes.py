@@ -17,7 +17,7 @@ from scipy import stats
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from smoothcs.votes import VotesInterrupted, _run, draw_votes, sample_votes
+from smoothcs.votes import VotesInterrupted, _run, sample_votes
 from smoothcs.votes._forward import Forward
 from smoothcs.votes._worker import Worker
 from smoothcs.votes.noise import NoiseStream, block_draws, content_digest, make_key
@@ -557,12 +557,13 @@ def test_a_schedule_sees_the_first_draws_of_every_input(X):
     looks = [100, 150, 225, 338]
 
     def schedule(index, counts):
+        ((index, counts),) = zip(index, counts, strict=True)
         asked[index].append(counts)
         done = counts.sum()
         # Input i is finished at its look number i.
-        return next((n for n in looks[: index + 1] if n > done), done)
+        return np.array([next((n for n in looks[: index + 1] if n > done), done)])
 
-    votes = draw_votes(Conv(), X[:4], schedule, 1.0, batch_size=64, random_state=0)
+    votes = sample_votes(Conv(), X[:4], schedule, 1.0, batch_size=64, random_state=0)
     for index in range(4):
         for look, counts in zip([0, *looks], asked[index], strict=False):
             expected = plain_loop(Conv(), X[index : index + 1], look, 1.0)[0] if look else 0
@@ -572,26 +573,27 @@ def test_a_schedule_sees_the_first_draws_of_every_input(X):
 
 
 def test_a_schedule_may_want_no_vote(X):
-    votes = draw_votes(Conv(), X, lambda i, counts: 50 if i == 2 else 0, 1.0)
+    votes = sample_votes(Conv(), X, lambda i, counts: np.where(i == 2, 50, 0), 1.0)
     np.testing.assert_array_equal(votes.sum(axis=1), [0, 0, 50, 0, 0, 0])
 
 
 def until_half(index, counts):
     """Three looks, or fewer once a class has most votes."""
-    n = counts.sum()
-    return n if n >= 400 or (n and counts.max() > 0.8 * n) else n + 130
+    n = counts.sum(axis=1)
+    finished = (n >= 400) | ((n > 0) & (counts.max(axis=1) > 0.8 * n))
+    return np.where(finished, n, n + 130)
 
 
 def test_a_schedule_gives_the_same_votes_in_threads_and_shards(X):
-    expected = draw_votes(Conv(), X, until_half, 1.0, random_state=0)
+    expected = sample_votes(Conv(), X, until_half, 1.0, random_state=0)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        threads = draw_votes(Conv(), X, until_half, 1.0, random_state=0, batch_size=32)
+        threads = sample_votes(Conv(), X, until_half, 1.0, random_state=0, batch_size=32)
     finally:
         torch.set_num_threads(before)
     np.testing.assert_array_equal(threads, expected)
-    shards = draw_votes(Conv(), X, until_half, 1.0, random_state=0, n_jobs=2)
+    shards = sample_votes(Conv(), X, until_half, 1.0, random_state=0, n_jobs=2)
     np.testing.assert_array_equal(shards, expected)
 
 
@@ -618,7 +620,7 @@ def test_an_interrupted_run_keeps_finished_inputs_and_zeros_for_the_others(X):
 
 
 def test_progress_tells_inputs_votes_and_certificates(X, capfd):
-    draw_votes(Conv(), X, until_half, 1.0, verbose=1, certified=lambda i, counts: i < 4)
+    sample_votes(Conv(), X, until_half, 1.0, verbose=1, certified=lambda i, counts: i < 4)
     text = capfd.readouterr().err.split("\r")[-1]
     assert "estimation votes: 100%" in text
     assert "6/6 inputs" in text
@@ -626,7 +628,7 @@ def test_progress_tells_inputs_votes_and_certificates(X, capfd):
 
 
 def test_a_run_is_silent_unless_asked(X, capfd):
-    draw_votes(Conv(), X, until_half, 1.0)
+    sample_votes(Conv(), X, until_half, 1.0)
     assert capfd.readouterr() == ("", "")
 
 
