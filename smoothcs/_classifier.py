@@ -24,6 +24,7 @@ from smoothcs._estimator._certify import (
     check_can_certify,
     decide,
     is_sequential,
+    winner,
 )
 from smoothcs._estimator._html import UnitsInHTML
 from smoothcs._estimator._inputs import (
@@ -61,7 +62,7 @@ from smoothcs.cost import CostMatrix, as_cost_matrix
 from smoothcs.decision._votes import ExpectedCost, WeightedVote
 from smoothcs.objectives import resolve_objective
 from smoothcs.sequential._prediction import PredictionRule
-from smoothcs.sequential._together import KINDS, RuleSchedule, winner
+from smoothcs.sequential._together import KINDS
 from smoothcs.sequential.planning import plan_votes
 from smoothcs.votes._sample import PRECISIONS, draw_votes, sample_votes
 from smoothcs.votes.noise import make_key
@@ -439,11 +440,9 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
         check_is_fitted(self)
         n_max = self._n("n_prediction")
         X = check_inputs(self, X, reset=False)
-        rule = PredictionRule(len(X), alpha=self.alpha, n_max=n_max, decision=self._decision())
-        schedule = RuleSchedule(rule, f"prediction, alpha={self.alpha}, n_max={n_max}")
-        draw_votes(
-            self.module_, X, schedule, self.sigma, purpose="prediction", **self._vote_params()
-        )
+        weights = getattr(self._decision(), "weights", None)
+        rule = PredictionRule(len(X), weights=weights, alpha=self.alpha, n_max=n_max)
+        draw_votes(self.module_, X, rule, self.sigma, purpose="prediction", **self._vote_params())
         return rule.label
 
     def predict_proba(self, X: Any) -> np.ndarray:

@@ -18,7 +18,7 @@ from smoothcs.certification._decision import certify_decision
 from smoothcs.cost import CostMatrix
 from smoothcs.decision._votes import ExpectedCost, WeightedVote
 from smoothcs.sequential._radius import RadiusRule
-from smoothcs.sequential._together import KINDS, Claims, DecisionRules, RuleSchedule, winner
+from smoothcs.sequential._together import KINDS, Together
 from smoothcs.votes._sample import VotesInterrupted, draw_votes, sample_votes
 
 
@@ -34,6 +34,11 @@ class CertificationInterrupted(KeyboardInterrupt):
     def __init__(self, certificates: Certificates | CertifiedDecisions) -> None:
         super().__init__("certification was interrupted; finished inputs are in .certificates")
         self.certificates = certificates
+
+
+def winner(decision: WeightedVote | ExpectedCost | None, votes: NDArray[Any]) -> NDArray[np.intp]:
+    """Return the class indices that votes make the decision rule (None: plurality) choose, (n,)."""
+    return votes.argmax(axis=1) if decision is None else decision.winner(votes)
 
 
 @dataclass(frozen=True)
@@ -132,11 +137,6 @@ def certify_to_tolerance(
         blockers=request.blockers,
         weights=None if decision is None else decision.weights,
     )
-    description = f"radius_tol={radius_tol}, alpha={request.alpha}, n_max={n_max}"
-    if decision is not None:
-        # Votes that one rule stopped must not be continued by another.
-        description += f", weights={decision.weights.tolist()}"
-    schedule = RuleSchedule(rule, description, Claims(selection, targets, request.blockers))
 
     def certificates(votes: NDArray[np.int64]) -> Certificates:
         drawn = votes.sum(axis=1)
@@ -144,7 +144,7 @@ def certify_to_tolerance(
         level = rule.levels[np.minimum(np.searchsorted(rule.looks, drawn), len(rule.levels) - 1)]
         return request.certificates(selection, votes, n=drawn, level=level)
 
-    return certificates(_draw(request, classifier, X, schedule, vote_params, certificates))
+    return certificates(_draw(request, classifier, X, rule, vote_params, certificates))
 
 
 def decide(
@@ -172,8 +172,8 @@ def decide(
     if request.also_correct and request.y is not None:
         correct = request.cost_matrix.encode(request.y)
 
-    def rules_for(selection: NDArray[np.int64]) -> DecisionRules:
-        return DecisionRules(
+    def rules_for(selection: NDArray[np.int64]) -> Together:
+        return Together(
             selection,
             request.omega(selection),
             kinds={kinds} if isinstance(kinds, str) else kinds,
@@ -183,10 +183,10 @@ def decide(
             n_max=n_max,
             blockers=request.blockers,
             correct=correct,
-            decision=decision,
+            weights=None if decision is None else decision.weights,
         )
 
-    def read_off(rules: DecisionRules, selection: NDArray, votes: NDArray) -> CertifiedDecisions:
+    def read_off(rules: Together, selection: NDArray, votes: NDArray) -> CertifiedDecisions:
         return CertifiedDecisions.from_rules(
             rules,
             votes,

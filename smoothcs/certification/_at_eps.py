@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from smoothcs import metrics
 from smoothcs.certification._certificates import freeze
 from smoothcs.cost import CostMatrix
-from smoothcs.sequential._together import KINDS, DecisionRules
+from smoothcs.sequential._together import KINDS, Together
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -70,7 +70,7 @@ class CertifiedDecisions:
     @classmethod
     def from_rules(
         cls,
-        rules: DecisionRules,
+        rules: Together,
         votes: NDArray[np.int64],
         selection: NDArray[np.int64],
         *,
@@ -113,7 +113,7 @@ class CertifiedDecisions:
             n_max=n_max,
             cost_matrix=cost_matrix,
             y=y,
-            weights=None if rules.decision is None else rules.decision.weights,
+            weights=rules.weights,
         )
 
     def __post_init__(self) -> None:

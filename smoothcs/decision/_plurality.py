@@ -169,6 +169,7 @@ def pairs_certified(votes: Counts, problem: Problem, eta: float) -> Mask:
         eta,
         np.broadcast_to(level, votes.shape)[row, target],
         sets.scale[row, target],
+        two_classes=votes.shape[1] == 2,
     )
     void = (problem.selection.sum(axis=1) == 0) | (problem.n == 0)
     if problem.correct is not None:

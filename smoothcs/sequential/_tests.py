@@ -43,6 +43,7 @@ class LookTests:
                 np.broadcast_to(level, len(opened))[row],
                 self.scale[row, target],
                 ordering_level=np.broadcast_to(ordering, len(opened))[row],
+                two_classes=opened.shape[1] == 2,
             )
         return rejected
 

@@ -67,9 +67,9 @@ class FixedNumber:
 
     n: int
 
-    def __call__(self, index: int, counts: np.ndarray) -> int:
-        """Return ``n``."""
-        return self.n
+    def __call__(self, index: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Return ``n`` for each input."""
+        return np.full(len(index), self.n)
 
 
 def sample_votes(
@@ -209,11 +209,14 @@ def draw_votes(
     Parameters
     ----------
     schedule : callable
-        ``schedule(index, counts) -> int`` is asked for the cumulative number of votes that input
-        ``index`` needs next, first with counts of zero and then whenever the last number is
-        reached; an answer not above the current number finishes the input. ``counts`` is an int64
-        array of shape (n_classes,), and always that of the first draws of the stream, however
-        batches were made up. It is never called by two threads at once, and may keep a state.
+        ``schedule(index, counts) -> targets`` is asked for the cumulative number of votes that
+        each of k inputs needs next: ``index`` and the answer are int arrays of shape (k,),
+        ``counts`` is int64 of shape (k, n_classes). It is asked about an input first with counts
+        of zero and then whenever the last number is reached; an answer not above the current
+        number finishes the input. The counts are always those of the first draws of the stream,
+        however batches were made up; which inputs are asked about together may differ from run to
+        run, so an answer must depend on the counts of that input only. It is never called by two
+        threads at once, and may keep a state.
         With ``n_jobs`` > 1 copies of it (it must be picklable) decide in the workers, and it is
         then called itself with the same counts. A resume file tells schedules apart by their
         ``repr``.
@@ -238,7 +241,7 @@ def draw_votes(
     >>> import numpy as np
     >>> from smoothcs.votes import draw_votes
     >>> def until_ten_of_class_0(index, counts):
-    ...     return counts.sum() + 10 if counts[0] < 10 else counts.sum()
+    ...     return counts.sum(axis=1) + np.where(counts[:, 0] < 10, 10, 0)
     >>> X = np.array([[-2.0], [2.0], [0.0]])
     >>> votes = draw_votes(lambda x: (x[:, 0] > 0).astype(int), X, until_ten_of_class_0, 1.5,
     ...                    n_classes=2, random_state=0)
@@ -401,7 +404,7 @@ class _Sampling:
     def _replay(self, index: int, looks: np.ndarray) -> None:
         """Show the schedule what it would have seen, had the input been drawn in this process."""
         for counts in looks:
-            self._settings.schedule(index, counts.copy())
+            self._settings.schedule(np.array([index]), counts[None].copy())
 
     def _enter(self, index: int, looks: np.ndarray) -> None:
         if len(looks) > 0:

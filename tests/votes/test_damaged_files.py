@@ -34,8 +34,9 @@ class Looks:
         return "Looks()"
 
     def __call__(self, index, counts):
-        n = int(counts.sum())
-        return n if n >= 20 and (n >= 60 or counts.max() > 0.7 * n) else n + 20
+        n = counts.sum(axis=1)
+        done = (n >= 20) & ((n >= 60) | (counts.max(axis=1) > 0.7 * n))
+        return np.where(done, n, n + 20)
 
 
 def fixed(path):

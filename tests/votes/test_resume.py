@@ -169,6 +169,9 @@ class Rule:
         return "Rule()"
 
     def __call__(self, index, counts):
+        return np.array([self.one(*each) for each in zip(index.tolist(), counts, strict=True)])
+
+    def one(self, index, counts):
         n = int(counts.sum())
         if n > 0:
             self.seen[index].append(counts.tolist())

@@ -556,11 +556,14 @@ def test_a_schedule_sees_the_first_draws_of_every_input(X):
     asked = {i: [] for i in range(len(X))}
     looks = [100, 150, 225, 338]
 
-    def schedule(index, counts):
+    def one(index, counts):
         asked[index].append(counts)
         done = counts.sum()
         # Input i is finished at its look number i.
         return next((n for n in looks[: index + 1] if n > done), done)
+
+    def schedule(index, counts):
+        return np.array([one(*each) for each in zip(index, counts, strict=True)])
 
     votes = draw_votes(Conv(), X[:4], schedule, 1.0, batch_size=64, random_state=0)
     for index in range(4):
@@ -572,14 +575,14 @@ def test_a_schedule_sees_the_first_draws_of_every_input(X):
 
 
 def test_a_schedule_may_want_no_vote(X):
-    votes = draw_votes(Conv(), X, lambda i, counts: 50 if i == 2 else 0, 1.0)
+    votes = draw_votes(Conv(), X, lambda i, counts: np.where(i == 2, 50, 0), 1.0)
     np.testing.assert_array_equal(votes.sum(axis=1), [0, 0, 50, 0, 0, 0])
 
 
 def until_half(index, counts):
     """Three looks, or fewer once a class has most votes."""
-    n = counts.sum()
-    return n if n >= 400 or (n and counts.max() > 0.8 * n) else n + 130
+    n = counts.sum(axis=1)
+    return np.where((n >= 400) | ((n > 0) & (counts.max(axis=1) > 0.8 * n)), n, n + 130)
 
 
 def test_a_schedule_gives_the_same_votes_in_threads_and_shards(X):
