@@ -33,6 +33,7 @@ __all__ = [
     "StoppingRule",
 ]
 
+Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
@@ -166,8 +167,8 @@ class StoppingRule(TargetLooks):
         """Claims about single targets, (n_inputs, n_eps, n_classes); False outside the targets."""
         return self.proven & ~np.any(self._rivals[:, None], axis=2, keepdims=True)
 
-    def _look_at(self, inputs: NDArray[np.intp], votes: Ints, look: int) -> None:
-        n, level = int(self.looks[look]), float(self.levels[look])
+    def _look_at(self, inputs: NDArray[np.intp], votes: Ints, look: NDArray[np.intp]) -> None:
+        n, level = self.looks[look], self.levels[look]
         sets = self.blockers[inputs]
         test = LookTests(sets.count(votes), votes, sets.scale, n, level)
         label_test = self._label_test(inputs, votes, n, level)
@@ -192,17 +193,20 @@ class StoppingRule(TargetLooks):
             if self.mode == "group":
                 candidates[(targets & ~self.proven[inputs, e]).any(axis=1)] = False
         self._settle(inputs)
-        if look == len(self.looks) - 1:
-            self._stop(inputs, np.ones((len(inputs), len(self.eps)), dtype=bool))
-        elif self.futility > 0:
-            self._stop(inputs, self._hopeless(inputs, test, label_test))
+        last = look == len(self.looks) - 1
+        stop = np.tile(last[:, None], (1, len(self.eps)))
+        if self.futility > 0 and not last.all():
+            stop |= self._hopeless(inputs, test, label_test)
+        self._stop(inputs, stop)
 
     def _open(self, inputs: NDArray[np.intp], e: int) -> Bools:
         """Return the hypotheses at one eps that are neither rejected nor given up."""
         undecided = self.status[inputs, e] == CONTINUE
         return self.targets[inputs] & ~self.proven[inputs, e] & undecided[:, None]
 
-    def _label_test(self, inputs: NDArray[np.intp], votes: Ints, n: int, level: float) -> LookTests:
+    def _label_test(
+        self, inputs: NDArray[np.intp], votes: Ints, n: Ints, level: Floats
+    ) -> LookTests:
         """Return the test that the label gets more votes than each rival, at the input itself."""
         label = self._label[inputs][:, None]
         own = np.take_along_axis(votes, label, axis=1)

@@ -169,9 +169,7 @@ class Looks:
             )
         if self._finished[inputs].any():
             raise ValueError("votes were given for an input that is finished.")
-        for this_look in np.unique(look):
-            here = look == this_look
-            self._look_at(inputs[here], counts[here], int(this_look))
+        self._look_at(inputs, counts, look)
         self._next_look[inputs] = look + 1
         self._finished[inputs] |= self._next_look[inputs] == len(self.looks)
 
@@ -202,7 +200,7 @@ class Looks:
         following = self.looks[np.minimum(self._next_look[inputs], len(self.looks) - 1)]
         return np.where(self._finished[inputs], 0, following)
 
-    def _look_at(self, inputs: NDArray[np.intp], votes: Ints, look: int) -> None:
+    def _look_at(self, inputs: NDArray[np.intp], votes: Ints, look: NDArray[np.intp]) -> None:
         raise NotImplementedError
 
 

@@ -87,16 +87,19 @@ class PredictionRule(Looks):
         )
         self.label = np.full(n_inputs, -1, dtype=np.intp)
 
-    def _look_at(self, inputs: NDArray[np.intp], votes: Ints, look: int) -> None:
+    def _look_at(self, inputs: NDArray[np.intp], votes: Ints, look: NDArray[np.intp]) -> None:
         weights = np.ones(votes.shape[1]) if self._weights is None else self._weights
         vote = WeightedVote(weights)
-        decided = ~vote.abstains(votes, float(self.levels[look]))
+        decided = np.zeros(len(inputs), dtype=bool)
+        for level in np.unique(self.levels[look]):
+            here = self.levels[look] == level
+            decided[here] = ~vote.abstains(votes[here], float(level))
         self.label[inputs[decided]] = vote.winner(votes)[decided]
 
         weights = weights / weights.max()
         leaders = np.argsort(votes * weights, axis=1)[:, -2:]
         counts, w = np.take_along_axis(votes, leaders, axis=1), weights[leaders]
-        n, n_max = float(self.looks[look]), float(self.looks[-1])
+        n, n_max = self.looks[look].astype(np.float64), float(self.looks[-1])
         # Normal forecast of the lead at n_max, per vote: its variance is about that of the lead.
         lead = (counts * w) @ [-1.0, 1.0] / n
         spread = np.maximum((counts * w**2).sum(axis=1), 1.0) / n

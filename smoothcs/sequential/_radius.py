@@ -79,12 +79,12 @@ class RadiusRule(TargetLooks):
         self._finished = np.asarray(~self.targets.any(axis=1))
         self.radius = np.where(self._finished, np.inf, 0.0)
 
-    def _look_at(self, inputs: NDArray[np.intp], votes: Ints, look: int) -> None:
+    def _look_at(self, inputs: NDArray[np.intp], votes: Ints, look: NDArray[np.intp]) -> None:
         sets, targets = self.blockers[inputs], self.targets[inputs]
-        eta = exact_group_radius(votes, sets, targets, float(self.levels[look]))
+        eta = exact_group_radius(votes, sets, targets, self.levels[look])
         self.radius[inputs] = np.maximum(self.radius[inputs], eta * self.sigma)
         # The same shares of n_max votes, tested at the last level.
-        more = float(self.looks[-1] / self.looks[look])
+        more = (self.looks[-1] / self.looks[look])[:, None]
         in_the_end = likely_radius(
             more * sets.count(votes), more * votes, self.looks[-1], sets.scale, self.levels[-1]
         )
