@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from typing_extensions import Self
 
@@ -25,10 +23,13 @@ from smoothcs._estimator._certify import (
     certify_at_eps,
     certify_radii,
     certify_to_tolerance,
-    check_can_certify,
     rounding_errors,
 )
-from smoothcs._estimator._fit import ArrayDataset, EncodedDataset
+from smoothcs._estimator._fit import (
+    TrainedClassifier,
+    check_training_data,
+    draw_seed,
+)
 from smoothcs._estimator._html import UnitsInHTML
 from smoothcs._estimator._inputs import (
     PredictedClass,
@@ -40,7 +41,7 @@ from smoothcs._estimator._inputs import (
     resolve_abstain_label,
     with_abstentions,
 )
-from smoothcs._estimator._state import portable_state, restored_state, unchanged_on_error
+from smoothcs._estimator._state import unchanged_on_error
 from smoothcs._net import (
     check_module_output,
     continued_net,
@@ -69,7 +70,7 @@ from smoothcs.votes.noise import make_key
 RADII = ("group", "pair", "standard")
 
 
-class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimator):
+class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
     """Classifier whose costly mistakes are provably hard to provoke.
 
     A base classifier, any torch module, is trained under Gaussian noise. The smoothed classifier
@@ -79,8 +80,9 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
     the *sensitive targets* of its class: that distance is the certified radius [1]_.
 
     Each radius is a lower confidence bound: it is false with probability at most ``alpha``, over
-    the noise that was drawn for that input. It applies to l2 perturbations in the units of the ``X``
-    given to this estimator, and to the classifier as it was run (same ``sigma``, ``precision``).
+    the noise that was drawn for that input. It applies to l2 perturbations in the units of the
+    ``X`` given to this estimator, and to the classifier as it was run (same ``sigma``,
+    ``precision``).
 
     Parameters
     ----------
@@ -283,42 +285,22 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
             device = resolve_devices(self.device, training=True)[0]
             objective = resolve_objective(self.objective)
             objective.validate()
-            X = check_inputs(self, X, reset=not (self.warm_start and hasattr(self, "net_")))
-            y = check_labels(X, y, self)
-            weights = check_weights(sample_weight, X)
-            classes = np.unique(y)
-            if len(classes) < 2:
-                raise ValueError(
-                    f"y has one class, {classes.tolist()}; a classifier needs at least 2 classes."
-                )
-            abstain_label = resolve_abstain_label(self.abstain_label, classes)
-            cost_matrix = as_cost_matrix(self.cost_matrix, classes=classes)
-            check_can_certify(self.n_estimation, self.alpha, self.bound, self._decision(classes))
-            encoded = encode_labels(y, classes)
-            generator = check_random_state(self.random_state)
-            seed = int(generator.randint(np.iinfo(np.int32).max))
-            vote_key = make_key(None if self.random_state is None else seed)
-
-            if is_dataset(X):
-                dataset: Any = EncodedDataset(X, encoded, weights)
-            else:
-                dataset = ArrayDataset(X, encoded, weights)
+            warm = self.warm_start and hasattr(self, "net_")
+            data = check_training_data(self, X, y, sample_weight, reset=not warm)
+            abstain_label = resolve_abstain_label(self.abstain_label, data.classes)
+            self._check_votes(self._decision(data.classes))
+            seed = draw_seed(self.random_state)
             with seeded(seed, device):
-                if self.warm_start and hasattr(self, "net_"):
-                    net = continued_net(self, classes, objective, cost_matrix.matrix, seed)
+                costs = data.cost_matrix.matrix
+                if warm:
+                    net = continued_net(self, data.classes, objective, costs, seed)
                 else:
-                    net = new_net(self, objective, cost_matrix.matrix, optimizer, device, seed)
-                check_module_output(net, X, len(classes))
-                net.train_on(dataset)
-
-            self.classes_, self.cost_matrix_ = classes, cost_matrix
-            self.objective_, self.abstain_label_, self.vote_key_ = (
-                objective,
-                abstain_label,
-                vote_key,
-            )
-            self.net_, self.history_ = net, net.history
-            self.module_ = net.module_.cpu().eval()
+                    net = new_net(self, objective, costs, optimizer, device, seed)
+                check_module_output(net, data.X, len(data.classes))
+                net.train_on(data.dataset())
+            self._keep(net, data)
+            self.objective_, self.abstain_label_ = objective, abstain_label
+            self.vote_key_ = make_key(None if self.random_state is None else seed)
         return self
 
     @classmethod
@@ -375,10 +357,10 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
             )
         clf.abstain_label_ = resolve_abstain_label(clf.abstain_label, clf.classes_)
         clf.cost_matrix_ = as_cost_matrix(cost_matrix, classes=clf.classes_)
-        check_can_certify(clf.n_estimation, clf.alpha, clf.bound, clf._decision())
+        clf._check_votes(clf._decision())
         clf.input_shape_ = None
-        seed = check_random_state(clf.random_state).randint(np.iinfo(np.int32).max)
-        clf.vote_key_ = make_key(None if clf.random_state is None else int(seed))
+        seed = draw_seed(clf.random_state)
+        clf.vote_key_ = make_key(None if clf.random_state is None else seed)
         return clf
 
     # ------------------------------------------------------------------ prediction
@@ -627,7 +609,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
         decision = self._decision()
         n_max = self._n("n_estimation") if n_max is None else n_max
         # With so few votes there is a single look, at the whole of alpha.
-        check_can_certify(n_max, self.alpha, self.bound, decision, name="n_max")
+        decision.check_can_certify(check_integer("n_max", n_max), self.alpha, "exact", "n_max")
         return certify_at_eps(
             self._draw(X, resume_from),
             self._n("n_selection"),
@@ -729,8 +711,8 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
         metric : {"rob_cs", "rob_cost", "certified_accuracy"}, default="rob_cs"
             "rob_cs": share of sensitive examples that no perturbation within ``eps`` can turn into
             a costly mistake (greater is better); "rob_cost": mean, over sensitive examples, of the
-            summed costs of the targets that are not ruled out (smaller is better); "certified_accuracy": share of examples certified to keep their
-            true label.
+            summed costs of the targets that are not ruled out (smaller is better);
+            "certified_accuracy": share of examples certified to keep their true label.
         eps : float, default=None
             Radius, in place of the estimator's.
 
@@ -826,12 +808,9 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
     ) -> tuple[Any, NDArray[Any] | None, CostMatrix, NDArray[np.float64]]:
         """Return checked inputs, labels, costs, and what rounding takes off the radii."""
         check_is_fitted(self)
-        check_can_certify(
-            self._n("n_estimation"),
-            check_probability("alpha", self.alpha),
-            check_choice("bound", self.bound, BOUNDS),
-            self._decision(),
-        )
+        check_probability("alpha", self.alpha)
+        check_choice("bound", self.bound, BOUNDS)
+        self._check_votes(self._decision())
         costs = self.cost_matrix_
         if cost_matrix is not None:
             costs = as_cost_matrix(cost_matrix, classes=self.classes_)
@@ -878,9 +857,6 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
         """Return how votes become a label, tied to the classes."""
         return as_decision(self.decision, self.classes_ if classes is None else classes)
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "module_")
-
     def set_params(self, **params: Any) -> Any:
         """Set parameters; ``objective__...`` also reaches an objective given by name."""
         nested = any(name.startswith("objective__") for name in params)
@@ -889,12 +865,3 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ClassifierMixin, BaseEstimato
             params["objective"] = resolve_objective(objective)
         with unchanged_on_error(self):
             return super().set_params(**params)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # The net holds the optimiser's state, device tensors and callbacks; predictions and
-        # certificates need none of them, and a model trained on a GPU must load without one.
-        state = {name: value for name, value in super().__getstate__().items() if name != "net_"}
-        return portable_state(state)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(restored_state(state))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smoothcs._validation import check_choice, check_integer, check_positive
+from smoothcs._validation import check_choice, check_positive
 from smoothcs.certification import Certificates, CertifiedAt
 from smoothcs.cost import CostMatrix
 from smoothcs.decision import WeightedVotes
@@ -172,25 +172,6 @@ def _draw(
         raise CertificationInterrupted(result(stop.votes)) from None
 
 
-def check_can_certify(
-    n: int, alpha: float, bound: str, decision: WeightedVotes, name: str = "n_estimation"
-) -> None:
-    """Refuse a number of votes with which not even unanimity certifies anything."""
-    check_integer(name, n)
-    if bound not in decision.bounds:
-        raise ValueError(
-            f"bound={bound!r} is the published algorithms, which apply to the plurality vote alone; "
-            "a weighted vote needs bound='exact' or 'closed-form'."
-        )
-    smallest = decision.smallest_n(alpha, bound)
-    if n < smallest:
-        with_this = f"bound={bound!r}" if decision.is_plurality else "the weights of decision"
-        raise ValueError(
-            f"{name}={n} can never certify anything at alpha={alpha} with {with_this}; the "
-            f"smallest that can is {smallest}."
-        )
-
-
 def rounding_errors(X: Any, sigma: float, names: Any = None) -> NDArray[np.float64]:
     """How far rounding to float32 may separate each input from what is voted on, l2, (n,).
 
@@ -215,8 +196,8 @@ def rounding_errors(X: Any, sigma: float, names: Any = None) -> NDArray[np.float
             worst = int(spacing[i].argmax())
             column = worst if names is None else repr(names[worst])
             raise ValueError(
-                f"sigma={sigma:g} is too small for the size of X: as float32, input {start + i} may "
-                f"be off by {errors[start + i]:.3g}, more than sigma / 10, because of column "
+                f"sigma={sigma:g} is too small for X: rounding to float32 may move input "
+                f"{start + i} by {errors[start + i]:.3g}, more than sigma / 10, because of column "
                 f"{column}, which holds {x[i, worst]:g}. Subtract a constant from that column, or "
                 "scale it."
             )

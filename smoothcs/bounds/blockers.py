@@ -36,67 +36,7 @@ from smoothcs.bounds.geometry import (
     vote_variance,
 )
 
-__all__ = ["BlockerSets", "best_blocker_radius", "choose_blockers", "single_blocker"]
-
-
-def best_blocker_radius(
-    h: ArrayLike, target: int, allowed: ArrayLike | None = None, max_size: int | None = None
-) -> tuple[float, NDArray[np.intp]]:
-    """Return the largest certified radius of one target from exact probabilities, and its blockers.
-
-    Parameters
-    ----------
-    h : array_like of shape (n_classes,)
-        Probabilities of the noisy prediction.
-    target : int
-        Index of the target class.
-    allowed : array_like of bool of shape (n_classes,), optional
-        Classes that may block: the classes outside the sensitive targets for the group radius; by
-        default every class but the target, for the pair radius.
-    max_size : int, optional
-        Largest set tried; all sizes by default.
-
-    Returns
-    -------
-    radius : float
-        In units of sigma; 0 when nothing can be certified.
-    blockers : ndarray of intp
-        The classes of the best set, the most voted first.
-
-    Notes
-    -----
-    The best set of size s is the s most voted allowed classes.  Given the votes no procedure
-    certifies more: see the theory page.
-
-    Examples
-    --------
-    >>> radius, blockers = best_blocker_radius([0.45, 0.4, 0.05, 0.1], target=2)
-    >>> round(radius, 3), blockers
-    (0.996, array([0, 1]))
-    """
-    probability = np.asarray(h, dtype=np.float64)
-    if probability.ndim != 1:
-        raise ValueError(f"h must have shape (n_classes,); got shape {probability.shape}.")
-    if not (np.isfinite(probability).all() and (probability >= 0).all()):
-        raise ValueError("h must hold finite probabilities >= 0.")
-    if not check_integer("target", target, low=0) < len(probability):
-        raise ValueError(f"target must be a class index below {len(probability)}; got {target!r}.")
-    may_block = np.ones(len(probability), dtype=bool)
-    if allowed is not None:
-        may_block = np.array(allowed, dtype=bool)
-        if may_block.shape != probability.shape:
-            raise ValueError(
-                f"allowed must have shape {probability.shape}; got shape {may_block.shape}."
-            )
-    may_block[target] = False
-    candidates = np.flatnonzero(may_block)
-    order = candidates[np.argsort(-probability[candidates], kind="stable")][:max_size]
-    if len(order) == 0:
-        return 0.0, order
-    total = np.minimum(np.cumsum(probability[order]), 1.0)
-    radii = blocker_radius(total, probability[target], np.arange(1, len(order) + 1))
-    best = int(np.argmax(radii))
-    return max(float(radii[best]), 0.0), order[: best + 1]
+__all__ = ["BlockerSets", "choose_blockers", "single_blocker"]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ probability of an outcome at least as extreme, over h_j in a Clopper-Pearson int
 enclosed by branch and bound: what is computed is never below it, and an undecided case is not
 rejected.  The p-value does not fall as eta grows, so one run may be asked about any number of eta.
 
+With two classes n_target is n - n_block and the test is binomial: nothing needs to be searched.
+
 References
 ----------
 .. [BB94] Berger and Boos, "P values maximized over a confidence set for the nuisance parameter",
@@ -27,9 +29,9 @@ from scipy.special import ndtri
 
 from smoothcs._validation import check_positive, check_probability
 from smoothcs.bounds._enclosure import decide, wilson
-from smoothcs.bounds.binomial import check_counts, check_votes
+from smoothcs.bounds.binomial import check_counts, check_votes, clopper_pearson_lower
 from smoothcs.bounds.blockers import BlockerSets
-from smoothcs.bounds.geometry import blocker_radius, null_boundary
+from smoothcs.bounds.geometry import blocker_radius, null_boundary, two_class_radius
 
 __all__ = ["exact_group_radius", "exact_pair_radius", "exact_radius", "exact_rejects"]
 
@@ -48,6 +50,7 @@ def exact_rejects(
     *,
     gamma: float = 0.01,
     ordering_level: ArrayLike | None = None,
+    two_classes: bool = False,
 ) -> Bools:
     """Test whether the target can be predicted within ``eta``; True certifies that it cannot.
 
@@ -71,6 +74,9 @@ def exact_rejects(
         Level whose quantile orders the outcomes; by default ``level``.  Where one hypothesis is
         tested at several levels on the same votes (Holm's procedure), give the same ordering_level
         in each test: the rejection regions are then nested in the level.
+    two_classes : bool, default=False
+        Whether there is no class but the blocker and the target, so that the test is binomial and
+        needs neither ``gamma`` nor ``ordering_level``.  It must not depend on the votes.
 
     Returns
     -------
@@ -81,7 +87,7 @@ def exact_rejects(
     ------
     ValueError
         If counts are not integers >= 0, if ``n_block + n_target > n``, if ``s`` is not positive,
-        or if a level is outside (0, 1).
+        or if a level is outside (0, 1); with ``two_classes``, if votes are missing.
 
     Examples
     --------
@@ -90,6 +96,8 @@ def exact_rejects(
     """
     cases = _check_cases(n_block, n_target, n, eta, level, s, gamma, ordering_level)
     shape = cases[0].shape
+    if two_classes:
+        return np.isfinite(cases[3]) & (cases[3] <= _two_class_radius(cases))
     flat = np.stack([array.ravel() for array in cases], axis=1)
     rejected = np.zeros(len(flat), dtype=bool)
     # Equal cases are common (few votes, many targets without any), so each is decided once.
@@ -110,15 +118,16 @@ def exact_radius(
     tol: float = 1e-3,
     gamma: float = 0.01,
     ordering_level: ArrayLike | None = None,
+    two_classes: bool = False,
 ) -> Floats:
     """Return the largest radius that `exact_rejects` certifies, in units of sigma.
 
     Parameters
     ----------
-    n_block, n_target, n, level, s, gamma, ordering_level
+    n_block, n_target, n, level, s, gamma, ordering_level, two_classes
         As in `exact_rejects`.
     tol : float, default=1e-3
-        The radius is rounded down by at most this much.
+        The radius is rounded down by at most this much, and not at all with ``two_classes``.
 
     Returns
     -------
@@ -138,9 +147,19 @@ def exact_radius(
     check_positive("tol", tol)
     cases = _check_cases(n_block, n_target, n, 0.0, level, s, gamma, ordering_level)
     shape = cases[0].shape
+    if two_classes:
+        return np.fmax(_two_class_radius(cases), 0.0)
     flat = np.stack([array.ravel() for array in cases], axis=1)
     first, inverse = _distinct(flat)
     return _search(flat[first], tol, gamma)[inverse].reshape(shape)
+
+
+def _two_class_radius(cases: list[Floats]) -> Floats:
+    """Return the radius of the binomial test; negative or nan where nothing is certified."""
+    n_block, n_target, n, _, level, s, _ = cases
+    if not np.all((n_block + n_target == n) | np.isnan(s)):
+        raise ValueError("with two classes n_block + n_target must be n: votes are missing.")
+    return two_class_radius(clopper_pearson_lower(n_block, n, level), s)
 
 
 def _search(unique: Floats, tol: float, gamma: float) -> Floats:
@@ -298,7 +317,7 @@ def exact_pair_radius(
     radius = np.full(counts.shape, np.nan)
     radius[row, target] = exact_radius(
         blocked[row, target], counts[row, target], totals[row], levels[row, target],
-        blockers.scale[row, target], tol=tol,
+        blockers.scale[row, target], tol=tol, two_classes=counts.shape[1] == 2,
     )  # fmt: skip
     return radius
 
@@ -342,24 +361,28 @@ def exact_group_radius(
     blocked, hits = blockers.count(counts)[row, target], counts[row, target]
     total, scale = totals[row], blockers.scale[row, target]
     radius = np.full(len(counts), np.inf)
+    two_classes = counts.shape[1] == 2
+
+    def radii(cases: NDArray[np.intp]) -> Floats:
+        return exact_radius(
+            blocked[cases], hits[cases], total[cases], levels[cases], scale[cases],
+            tol=tol, two_classes=two_classes,
+        )  # fmt: skip
+
     if len(row) == 0:
         return radius
     # The radius of the target that looks worst is an upper bound which the others seldom lower.
     guess = likely_radius(blocked, hits, total, scale, levels)
     order = np.lexsort((np.where(np.isnan(guess), -np.inf, guess), row))
     worst = order[np.unique(row[order], return_index=True)[1]]
-    radius[row[worst]] = exact_radius(
-        blocked[worst], hits[worst], total[worst], levels[worst], scale[worst], tol=tol
-    )
+    radius[row[worst]] = radii(worst)
     rest = np.setdiff1d(np.flatnonzero(radius[row] > 0.0), worst)
     passed = exact_rejects(
-        blocked[rest], hits[rest], total[rest], radius[row[rest]], levels[rest], scale[rest]
-    )
+        blocked[rest], hits[rest], total[rest], radius[row[rest]], levels[rest], scale[rest],
+        two_classes=two_classes,
+    )  # fmt: skip
     rest = rest[~passed]
-    smaller = exact_radius(
-        blocked[rest], hits[rest], total[rest], levels[rest], scale[rest], tol=tol
-    )
-    np.minimum.at(radius, row[rest], smaller)
+    np.minimum.at(radius, row[rest], radii(rest))
     return radius
 
 

@@ -54,6 +54,19 @@ def feasible_end(eta: ArrayLike, s: ArrayLike = 1.0) -> NDArray[np.float64]:
     return ndtr(ndtri(1.0 / (1.0 + np.asarray(s, dtype=np.float64))) - np.asarray(eta))
 
 
+def two_class_radius(P: ArrayLike, s: ArrayLike = 1.0) -> NDArray[np.float64]:
+    """Return ``blocker_radius(P, 1 - P, s)``: the blockers have all votes but the target's.
+
+    It is the eta at which ``feasible_end(eta, s)`` is 1 - P.
+
+    Examples
+    --------
+    >>> two_class_radius(0.9).round(4)  # PhiInv(0.9)
+    np.float64(1.2816)
+    """
+    return ndtri(np.asarray(P, dtype=np.float64)) + ndtri(1.0 / (1.0 + np.asarray(s)))
+
+
 def blocker_radius(P: ArrayLike, q: ArrayLike, s: ArrayLike = 1.0) -> NDArray[np.float64]:
     """Return the radius, in units of sigma, within which a target cannot be predicted.
 

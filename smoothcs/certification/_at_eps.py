@@ -163,7 +163,7 @@ class CertifiedAt(Record):
         }
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per input: y, label, abstained, claims by kind and radius, votes; needs pandas."""
+        """One row per input: labels, claims by kind and radius, votes; needs pandas."""
         columns: dict[str, Any] = {} if self.y is None else {"y": self.y}
         columns["label"] = self.label
         if self.abstained is not None:

@@ -213,7 +213,7 @@ class Certificates(Record):
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per input: label, abstained, radii (one column per target) and y; needs pandas."""
+        """One row per input: labels and radii, one column per target; needs pandas."""
         columns: dict[str, Any] = {} if self.y is None else {"y": self.y}
         for name in ("label", "abstained", "radius_standard", "radius_group"):
             columns[name] = getattr(self, name)

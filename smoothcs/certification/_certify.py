@@ -179,7 +179,6 @@ def certify_votes(
         raise ValueError("also_correct=True compares with the true classes: pass y.")
     cost = as_cost_matrix(cost_matrix, classes=classes, n_classes=votes.shape[1])
     rule = as_decision(decision, cost.labels)
-    check_can_certify_by(rule, bound)
     trials, n = _check_n(votes, n, rule, alpha, bound)
     error = _check_error(input_error, len(votes))
 
@@ -286,15 +285,6 @@ def radii_from_probabilities(
     return settle(raw, top, omega, sigma, dropped)[0]
 
 
-def check_can_certify_by(decision: WeightedVotes, bound: str) -> None:
-    """Refuse a bound that does not apply to the decision."""
-    if bound not in decision.bounds:
-        raise ValueError(
-            f"bound={bound!r} is the published algorithms, which apply to the plurality vote alone; "
-            "a weighted vote needs bound='exact' or 'closed-form'."
-        )
-
-
 def _check_level(level: ArrayLike, alpha: float, n_inputs: int) -> NDArray[np.float64]:
     """Levels of one look each, of shape (n_inputs,): never more than alpha."""
     levels = np.asarray(level, dtype=np.float64)
@@ -347,11 +337,7 @@ def _check_n(
         raise ValueError(
             f"estimation votes of input {i} sum to {totals[i]}; expected n = {expected[i]}.{hint}"
         )
-    needed = decision.smallest_n(alpha, bound)
     # An interrupted run may hold inputs without votes; votes too few for all others are a mistake.
-    if expected.max() < needed and (scalar or expected.max() > 0):
-        raise ValueError(
-            f"n = {expected.max()} estimation votes can never certify anything at alpha = "
-            f'{alpha:g} with bound="{bound}"; the smallest n that can is {needed}.'
-        )
+    if scalar or expected.max() > 0:
+        decision.check_can_certify(int(expected.max()), alpha, bound)
     return expected, reported

@@ -19,8 +19,9 @@ SCORES = ("rob_cs", "rob_cost", "certified_accuracy")
 class CertifiedMetrics:
     """Mixin: every certified metric, from ``label``, ``abstained`` and what :meth:`_at` returns.
 
-    Metrics that compare with the truth raise a ValueError when it was not given. Each takes ``eps``,
-    the radius of the attack, as a number and returns a float, or as an array and returns an array.
+    Metrics that compare with the truth raise a ValueError when it was not given. Each takes
+    ``eps``, the radius of the attack, as a number and returns a float, or as an array and returns
+    an array.
     An input that was abstained on never counts as robust.
     """
 

@@ -5,8 +5,8 @@ of the papers. Class j cannot overtake the class A within eta while
 
     w_A Phi(PhiInv(h_A) - eta) > w_j Phi(PhiInv(h_j) + eta)
 
-([Cohen19], Lemma 4, applied to each side). A bound is a function ``(votes, problem) -> Radii`` whose
-radii may be negative (nothing is certified). A new bound is one function and one entry of
+([Cohen19], Lemma 4, applied to each side). A bound is a function ``(votes, problem) -> Radii``
+whose radii may be negative (nothing is certified). A new bound is one function and one entry of
 ``BOUNDS``.
 
 References

@@ -77,7 +77,7 @@ class WeightedVotes:
         return tuple(name for name in BOUNDS if name != "paper" or self.is_plurality)
 
     def winner(self, votes: ArrayLike) -> Indices:
-        """Indices (n,) of the classes with the largest weighted votes (n, m); the lowest at ties."""
+        """Class indices (n,) with the largest weighted votes of (n, m); the lowest at ties."""
         return weighted_winner(np.asarray(votes), self.weights)
 
     def smallest_n(self, alpha: float, bound: str) -> int:
@@ -87,6 +87,21 @@ class WeightedVotes:
         ratio = self.weights.min() / self.weights.max()
         # Under the tie the heavier class has the share ratio / (1 + ratio).
         return int(np.floor(np.log(alpha) / np.log(ratio / (1.0 + ratio)))) + 1
+
+    def check_can_certify(self, n: int, alpha: float, bound: str, name: str = "n") -> None:
+        """Refuse a bound that does not apply, and votes of which not even unanimity certifies."""
+        if bound not in self.bounds:
+            raise ValueError(
+                f"bound={bound!r} is the published algorithms, which apply to the plurality vote "
+                "alone; a weighted vote needs bound='exact' or 'closed-form'."
+            )
+        smallest = self.smallest_n(alpha, bound)
+        if n < smallest:
+            with_this = f"bound={bound!r}" if self.is_plurality else f"the weights {self.weights}"
+            raise ValueError(
+                f"{name}={n} can never certify anything at alpha={alpha:g} with {with_this}; the "
+                f"smallest that can is {smallest}."
+            )
 
     def abstains(self, votes: ArrayLike, alpha: float) -> Mask:
         """Inputs whose winner is not certain at level alpha, bool of shape (n,).

@@ -23,13 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothcs._validation import check_choice, check_positive, check_real
-from smoothcs.sequential._looks import (
-    Looks,
-    blocker_sets,
-    check_selection,
-    check_vote_weights,
-    look_schedule,
-)
+from smoothcs.sequential._looks import TargetLooks
 from smoothcs.sequential._tests import LookTests
 
 __all__ = [
@@ -39,13 +33,14 @@ __all__ = [
     "StoppingRule",
 ]
 
+Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 CONTINUE, CERTIFIED, FUTILE = 0, 1, -1
 
 
-class StoppingRule(Looks):
+class StoppingRule(TargetLooks):
     """Decide at given attack radii whether the sensitive targets can be predicted.
 
     Parameters
@@ -126,30 +121,41 @@ class StoppingRule(Looks):
         final_share: float = 0.5,
         futility: float = 0.005,
     ) -> None:
-        selection, wanted = check_selection(selection_votes, targets)
         self.eps = np.atleast_1d(np.asarray(eps, dtype=np.float64))
         allowed = np.isfinite(self.eps) & (self.eps > 0)
         if self.eps.ndim != 1 or not (self.eps.size and allowed.all()):
             raise ValueError(f"eps must be one or more finite numbers > 0; got {eps!r}.")
-        looks, levels = look_schedule(
-            n_max, alpha, first_look=first_look, growth=growth, final_share=final_share
-        )
-        super().__init__(len(selection), looks, levels, selection.shape[1])
-        self.sigma = check_positive("sigma", sigma)
         self.mode = check_choice("mode", mode, ("group", "pairs"))
         self.futility = check_real("futility", futility, low=0.0, high=1.0, high_open=True)
-        self.targets = wanted
         self._order = np.argsort(self.eps, kind="stable")
-        self._eta = self.eps / self.sigma
-        n_inputs, n_classes = selection.shape
-        self._weights = check_vote_weights(weights, n_classes)
-        self.blockers = blocker_sets(
-            selection, wanted, self.mode, blockers, self._eta, self._weights
+        self._eta = self.eps / check_positive("sigma", sigma)
+        super().__init__(
+            selection_votes,
+            targets,
+            eps=self.eps.tolist(),
+            sigma=sigma,
+            mode=mode,
+            etas=self._eta,
+            alpha=alpha,
+            n_max=n_max,
+            blockers=blockers,
+            weights=weights,
+            first_look=first_look,
+            growth=growth,
+            final_share=final_share,
+            futility=futility,
         )
+        n_inputs, n_classes = self.targets.shape
         self.proven = np.zeros((n_inputs, len(self.eps), n_classes), dtype=bool)
         self.status = np.full((n_inputs, len(self.eps)), CONTINUE)
-        self._label, self._rivals = _rivals(also_correct, selection.shape)
+        self._with_label = also_correct is not None
+        self._label, self._rivals = _rivals(also_correct, self.targets.shape)
         self._settle(np.arange(n_inputs))
+
+    def claim(self, index: int) -> str:
+        """Return what is to be shown of one input, for its resume record."""
+        label = int(self._label[index]) if self._with_label else None
+        return f"{super().claim(index)}, also_correct={label}"
 
     @property
     def certified(self) -> Bools:
@@ -161,8 +167,8 @@ class StoppingRule(Looks):
         """Claims about single targets, (n_inputs, n_eps, n_classes); False outside the targets."""
         return self.proven & ~np.any(self._rivals[:, None], axis=2, keepdims=True)
 
-    def _look_at(self, inputs: NDArray[np.intp], votes: Ints, look: int) -> None:
-        n, level = int(self.looks[look]), float(self.levels[look])
+    def _look_at(self, inputs: NDArray[np.intp], votes: Ints, look: NDArray[np.intp]) -> None:
+        n, level = self.looks[look], self.levels[look]
         sets = self.blockers[inputs]
         test = LookTests(sets.count(votes), votes, sets.scale, n, level)
         label_test = self._label_test(inputs, votes, n, level)
@@ -187,17 +193,20 @@ class StoppingRule(Looks):
             if self.mode == "group":
                 candidates[(targets & ~self.proven[inputs, e]).any(axis=1)] = False
         self._settle(inputs)
-        if look == len(self.looks) - 1:
-            self._stop(inputs, np.ones((len(inputs), len(self.eps)), dtype=bool))
-        elif self.futility > 0:
-            self._stop(inputs, self._hopeless(inputs, test, label_test))
+        last = look == len(self.looks) - 1
+        stop = np.tile(last[:, None], (1, len(self.eps)))
+        if self.futility > 0 and not last.all():
+            stop |= self._hopeless(inputs, test, label_test)
+        self._stop(inputs, stop)
 
     def _open(self, inputs: NDArray[np.intp], e: int) -> Bools:
         """Return the hypotheses at one eps that are neither rejected nor given up."""
         undecided = self.status[inputs, e] == CONTINUE
         return self.targets[inputs] & ~self.proven[inputs, e] & undecided[:, None]
 
-    def _label_test(self, inputs: NDArray[np.intp], votes: Ints, n: int, level: float) -> LookTests:
+    def _label_test(
+        self, inputs: NDArray[np.intp], votes: Ints, n: Ints, level: Floats
+    ) -> LookTests:
         """Return the test that the label gets more votes than each rival, at the input itself."""
         label = self._label[inputs][:, None]
         own = np.take_along_axis(votes, label, axis=1)

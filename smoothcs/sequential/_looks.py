@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smoothcs._validation import check_integer, check_probability, check_real
+from smoothcs._validation import check_integer, check_positive, check_probability, check_real
 from smoothcs.bounds.binomial import check_votes
-from smoothcs.bounds.blockers import BlockerSets, choose_blockers, single_blocker
+from smoothcs.bounds.blockers import choose_blockers, single_blocker
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -70,16 +72,46 @@ def look_schedule(
 
 
 class Looks:
-    """The part that all rules share: where each input stands on the schedule."""
+    """The part that all rules share: where each input stands on the schedule.
+
+    A rule is the schedule of the vote engine: called with the cumulative votes of some inputs, it
+    answers how many each of them needs next.  Every answer depends on the votes of that input
+    alone, however inputs are grouped.
+    """
 
     def __init__(
-        self, n_inputs: int, looks: Ints, levels: Floats, n_classes: int | None = None
+        self,
+        n_inputs: int,
+        *,
+        alpha: float,
+        n_max: int,
+        first_look: int,
+        growth: float,
+        final_share: float,
+        n_classes: int | None = None,
+        **asked: Any,
     ) -> None:
+        self.looks, self.levels = look_schedule(
+            n_max, alpha, first_look=first_look, growth=growth, final_share=final_share
+        )
         self.n_classes = n_classes
-        self.looks = looks
-        self.levels = levels
+        self._asked = asked | {
+            "alpha": alpha,
+            "n_max": n_max,
+            "first_look": first_look,
+            "growth": growth,
+            "final_share": final_share,
+        }
         self._next_look = np.zeros(n_inputs, dtype=np.intp)
         self._finished = np.zeros(n_inputs, dtype=bool)
+
+    def __repr__(self) -> str:
+        asked = ", ".join(f"{name}={value!r}" for name, value in self._asked.items())
+        return f"{type(self).__name__}({asked})"
+
+    def claim(self, index: int) -> str:
+        """Return what is to be shown of one input, for its resume record."""
+        return ""
 
     def __len__(self) -> int:
         return len(self._finished)
@@ -122,7 +154,7 @@ class Looks:
         inputs = inputs.astype(np.intp)
         if self.n_classes is not None and counts.shape[1] != self.n_classes:
             raise ValueError(
-                f"votes must have {self.n_classes} columns, one a class; got {counts.shape[1]}."
+                f"votes must have {self.n_classes} columns, one per class; got {counts.shape[1]}."
             )
         totals = counts.sum(axis=1)
         look = np.searchsorted(self.looks, totals)
@@ -137,53 +169,93 @@ class Looks:
             )
         if self._finished[inputs].any():
             raise ValueError("votes were given for an input that is finished.")
-        for this_look in np.unique(look):
-            here = look == this_look
-            self._look_at(inputs[here], counts[here], int(this_look))
+        self._look_at(inputs, counts, look)
         self._next_look[inputs] = look + 1
         self._finished[inputs] |= self._next_look[inputs] == len(self.looks)
 
-    def schedule(self, i: int, counts: ArrayLike) -> int:
-        """Return how many cumulative votes input ``i`` should have next.
+    def __call__(self, index: ArrayLike, counts: ArrayLike) -> Ints:
+        """Return how many cumulative votes each of some inputs should have next.
 
-        A total no greater than the present one means that the input is finished.  The counts are
-        taken as a look when their sum is on the schedule.
+        Parameters
+        ----------
+        index : array_like of int of shape (n,)
+            The inputs, each at most once.
+        counts : array_like of int of shape (n, n_classes)
+            All votes drawn so far.  A row that is not zero is taken as a look.
+
+        Returns
+        -------
+        ndarray of int64 of shape (n,)
+            0 for an input that is finished.
+
+        Raises
+        ------
+        ValueError
+            As `update`.
         """
-        row = np.asarray(counts)
-        total = int(row.sum())
-        if self._finished[i]:
-            return 0
-        if total > 0:
-            self.update([i], row[None])
-        return 0 if self._finished[i] else int(self.looks[self._next_look[i]])
+        inputs, votes = np.asarray(index), np.asarray(counts)
+        drawn = ~self._finished[inputs] & (votes.sum(axis=1) > 0)
+        if drawn.any():
+            self.update(inputs[drawn], votes[drawn])
+        following = self.looks[np.minimum(self._next_look[inputs], len(self.looks) - 1)]
+        return np.where(self._finished[inputs], 0, following)
 
-    def _look_at(self, inputs: NDArray[np.intp], votes: Ints, look: int) -> None:
+    def _look_at(self, inputs: NDArray[np.intp], votes: Ints, look: NDArray[np.intp]) -> None:
         raise NotImplementedError
 
 
-def check_selection(selection_votes: ArrayLike, targets: ArrayLike) -> tuple[Ints, Bools]:
-    selection = check_votes("selection_votes", selection_votes)
-    wanted = np.asarray(targets, dtype=bool)
-    if wanted.shape != selection.shape:
-        raise ValueError(
-            f"targets must have shape {selection.shape} as selection_votes; got {wanted.shape}."
+class TargetLooks(Looks):
+    """Looks at the votes for sensitive targets and for the classes that block them."""
+
+    def __init__(
+        self,
+        selection_votes: ArrayLike,
+        targets: ArrayLike,
+        *,
+        sigma: float,
+        mode: str,
+        etas: Floats | None,
+        blockers: bool | int,
+        weights: ArrayLike | None,
+        **asked: Any,
+    ) -> None:
+        self._selection = check_votes("selection_votes", selection_votes)
+        self.targets = np.asarray(targets, dtype=bool)
+        n_inputs, n_classes = self._selection.shape
+        if self.targets.shape != (n_inputs, n_classes):
+            raise ValueError(
+                f"targets must have shape {(n_inputs, n_classes)} as selection_votes; got "
+                f"{self.targets.shape}."
+            )
+        self.sigma = check_positive("sigma", sigma)
+        self._weights = check_vote_weights(weights, n_classes)
+        shares = None if weights is None else self._weights.tolist()
+        super().__init__(
+            n_inputs,
+            n_classes=n_classes,
+            sigma=self.sigma,
+            mode=mode,
+            blockers=blockers,
+            weights=shares,
+            **asked,
         )
-    return selection, wanted
+        if blockers is False:
+            top = (self._selection * self._weights).argmax(axis=1)
+            self.blockers = single_blocker(top, n_classes, self._weights)
+        else:
+            self.blockers = choose_blockers(
+                self._selection,
+                self.targets,
+                ~self.targets if mode == "group" else None,
+                max_size=3 if blockers is True else check_integer("blockers", blockers),
+                eta=etas,
+                weights=self._weights,
+            )
 
-
-def blocker_sets(
-    selection: Ints,
-    targets: Bools,
-    mode: str,
-    blockers: bool | int,
-    etas: Floats | None,
-    weights: Floats,
-) -> BlockerSets:
-    if blockers is False:
-        return single_blocker((selection * weights).argmax(axis=1), selection.shape[1], weights)
-    size = 3 if blockers is True else check_integer("blockers", blockers)
-    allowed = ~targets if mode == "group" else None
-    return choose_blockers(selection, targets, allowed, max_size=size, eta=etas, weights=weights)
+    def claim(self, index: int) -> str:
+        """Return what is to be shown of one input, for its resume record."""
+        targets = np.flatnonzero(self.targets[index]).tolist()
+        return f"selection={self._selection[index].tolist()}, targets={targets}"
 
 
 def check_vote_weights(weights: ArrayLike | None, n_classes: int) -> Floats:

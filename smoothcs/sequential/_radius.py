@@ -7,19 +7,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from smoothcs._validation import check_positive
 from smoothcs.bounds.exact import exact_group_radius, likely_radius
-from smoothcs.sequential._looks import (
-    Looks,
-    blocker_sets,
-    check_selection,
-    check_vote_weights,
-    look_schedule,
-)
+from smoothcs.sequential._looks import TargetLooks
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-class RadiusRule(Looks):
+class RadiusRule(TargetLooks):
     """Draw votes for a group radius until more of them would hardly enlarge it.
 
     Parameters
@@ -66,25 +60,31 @@ class RadiusRule(Looks):
         growth: float = 3.0,
         final_share: float = 0.5,
     ) -> None:
-        selection, wanted = check_selection(selection_votes, targets)
-        looks, levels = look_schedule(
-            n_max, alpha, first_look=first_look, growth=growth, final_share=final_share
-        )
-        super().__init__(len(selection), looks, levels, selection.shape[1])
-        self.sigma = check_positive("sigma", sigma)
         self.radius_tol = check_positive("radius_tol", radius_tol)
-        self.targets = wanted
-        w = check_vote_weights(weights, selection.shape[1])
-        self.blockers = blocker_sets(selection, wanted, "group", blockers, None, w)
-        self._finished = np.asarray(~wanted.any(axis=1))
+        super().__init__(
+            selection_votes,
+            targets,
+            sigma=sigma,
+            radius_tol=radius_tol,
+            mode="group",
+            etas=None,
+            alpha=alpha,
+            n_max=n_max,
+            blockers=blockers,
+            weights=weights,
+            first_look=first_look,
+            growth=growth,
+            final_share=final_share,
+        )
+        self._finished = np.asarray(~self.targets.any(axis=1))
         self.radius = np.where(self._finished, np.inf, 0.0)
 
-    def _look_at(self, inputs: NDArray[np.intp], votes: Ints, look: int) -> None:
+    def _look_at(self, inputs: NDArray[np.intp], votes: Ints, look: NDArray[np.intp]) -> None:
         sets, targets = self.blockers[inputs], self.targets[inputs]
-        eta = exact_group_radius(votes, sets, targets, float(self.levels[look]))
+        eta = exact_group_radius(votes, sets, targets, self.levels[look])
         self.radius[inputs] = np.maximum(self.radius[inputs], eta * self.sigma)
         # The same shares of n_max votes, tested at the last level.
-        more = float(self.looks[-1] / self.looks[look])
+        more = (self.looks[-1] / self.looks[look])[:, None]
         in_the_end = likely_radius(
             more * sets.count(votes), more * votes, self.looks[-1], sets.scale, self.levels[-1]
         )

@@ -1,4 +1,4 @@
-"""The tests made at one look, and the forecast of the test at the last."""
+"""The tests made at a look, and the forecast of the test at the last."""
 
 from __future__ import annotations
 
@@ -19,30 +19,35 @@ _NODE_WEIGHTS = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()
 
 
 class LookTests:
-    """The votes of some inputs at one look, and the tests that can be made of them."""
+    """The votes of some inputs, each at one of its looks, and the tests that can be made of them.
 
-    def __init__(self, n_block: Ints, n_target: Ints, scale: Floats, n: int, level: float) -> None:
+    ``n_block``, ``n_target`` and ``scale`` belong to inputs and targets, ``n`` and ``level`` to
+    inputs.
+    """
+
+    def __init__(
+        self, n_block: Ints, n_target: Ints, scale: Floats, n: Ints, level: Floats
+    ) -> None:
         self.n_block = n_block
         self.n_target = n_target
         self.scale = scale
         self.n = n
         self.level = level
 
-    def _rejects(
-        self, opened: Bools, eta: float, level: float | Floats, ordering: float | Floats
-    ) -> Bools:
-        """Test the open hypotheses; ``level`` and ``ordering`` may be given per input."""
+    def _rejects(self, opened: Bools, eta: float, level: Floats, ordering: Floats) -> Bools:
+        """Test the open hypotheses at a level per input."""
         row, target = np.nonzero(opened)
         rejected = np.zeros(opened.shape, dtype=bool)
         if len(row):
             rejected[row, target] = exact_rejects(
                 self.n_block[row, target],
                 self.n_target[row, target],
-                self.n,
+                self.n[row],
                 eta,
-                np.broadcast_to(level, len(opened))[row],
+                level[row],
                 self.scale[row, target],
-                ordering_level=np.broadcast_to(ordering, len(opened))[row],
+                ordering_level=ordering[row],
+                two_classes=opened.shape[1] == 2,
             )
         return rejected
 
@@ -79,8 +84,9 @@ class LookTests:
 
     def _margin(self, eta: float) -> Floats:
         """Return a z-score of each target's distance to the null hypothesis; small looks bad."""
-        q = (self.n_target + 0.5) / (self.n + 1.0)
-        P = np.minimum((self.n_block + 0.5) / (self.n + 1.0), 1.0 - q)
+        n = self.n[:, None]
+        q = (self.n_target + 0.5) / (n + 1.0)
+        P = np.minimum((self.n_block + 0.5) / (n + 1.0), 1.0 - q)
         scale = np.where(np.isnan(self.scale), 1.0, self.scale)
         slope = null_slope(np.minimum(q, 0.999 * feasible_end(eta, scale)), eta, scale)
         margin = (P - null_boundary(q, eta, scale)) / np.sqrt(vote_variance(P, q, slope))
@@ -99,11 +105,11 @@ class LookTests:
             return chance
         n_target = self.n_target[row, target].astype(np.float64)[:, None]
         n_block = self.n_block[row, target].astype(np.float64)[:, None]
-        scale = self.scale[row, target][:, None]
-        centre = np.arcsin(np.sqrt((n_target + 0.375) / (self.n + 0.75)))
-        angle = np.clip(centre + 0.5 * _NODES / np.sqrt(self.n + 0.5), 0.0, 0.5 * np.pi)
+        scale, n = self.scale[row, target][:, None], self.n[row][:, None]
+        centre = np.arcsin(np.sqrt((n_target + 0.375) / (n + 0.75)))
+        angle = np.clip(centre + 0.5 * _NODES / np.sqrt(n + 0.5), 0.0, 0.5 * np.pi)
         q = np.clip(np.sin(angle) ** 2, 1e-9, 1.0 - 1e-9)
-        others = self.n - n_target
+        others = n - n_target
         share = (n_block + 0.5) / (others + 1.0)
         P = (1.0 - q) * share
         unsure = (1.0 - q) ** 2 * share * (1.0 - share) / (others + 1.0)

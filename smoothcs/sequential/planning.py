@@ -18,7 +18,8 @@ from smoothcs.bounds.blockers import choose_blockers
 from smoothcs.bounds.exact import exact_rejects
 from smoothcs.bounds.geometry import feasible_end, null_boundary, null_slope, vote_variance
 from smoothcs.cost import as_cost_matrix
-from smoothcs.sequential._decisions import StoppingRule, look_schedule
+from smoothcs.sequential._decisions import StoppingRule
+from smoothcs.sequential._looks import look_schedule
 
 __all__ = ["Decisions", "plan_votes", "simulate_decisions"]
 
@@ -228,7 +229,11 @@ def plan_votes(
             n_block = np.floor(n * p_block[todo] - np.sqrt(n) * less_block[todo])
             n_target = np.minimum(n_target, n)
             n_block = np.clip(n_block, 0, n - n_target)
-            done = exact_rejects(n_block, n_target, n, eta, alpha, scale[todo])
+            if n_classes == 2:
+                n_target = n - n_block
+            done = exact_rejects(
+                n_block, n_target, n, eta, alpha, scale[todo], two_classes=n_classes == 2
+            )
             needed[todo[done]] = n
             undecided[todo[done]] = False
         needed[undecided] = np.maximum(needed[undecided], grid[-1])

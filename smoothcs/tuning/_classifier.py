@@ -16,7 +16,6 @@ from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import Subset
 
 from smoothcs._classifier import CostSensitiveSmoothedClassifier
-from smoothcs._estimator._certify import check_can_certify
 from smoothcs._estimator._inputs import check_inputs, check_labels, is_dataset
 from smoothcs._estimator._state import unchanged_on_error
 from smoothcs._estimator._unwrap import certify, certify_at, final_step
@@ -251,13 +250,12 @@ class TunedDecisionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
                 f"got {final.decision!r}."
             )
         # What is tuned is certified in the end: refuse before training what cannot be.
-        unequal = WeightedVotes([1.0, 2.0])
-        if final.bound not in unequal.align(2).bounds:
-            raise ValueError(
-                f"bound of the estimator is {final.bound!r}, which applies to the plurality vote "
-                "alone: tuned votes need 'exact' or 'closed-form'."
-            )
-        check_can_certify(final.n_estimation, final.alpha, final.bound, WeightedVotes.equal(2))
+        unequal = WeightedVotes([1.0, 2.0]).align(2)
+        if final.bound not in unequal.bounds:
+            unequal.check_can_certify(final.n_estimation, final.alpha, final.bound)
+        WeightedVotes.equal(2).check_can_certify(
+            final.n_estimation, final.alpha, final.bound, "n_estimation"
+        )
         if self.eps is not None:
             check_positive("eps", self.eps)
         check_choice("objective", self.objective, OBJECTIVES)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import torch
@@ -14,6 +16,14 @@ from smoothcs.votes._source import Source
 from smoothcs.votes.noise import NoiseStream, block_draws, content_digest
 
 Schedule = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+# The schedule is asked about many inputs at once, for a statistical test of one costs nearly as
+# much as of hundreds: when this many have reached their target, or one has waited so long (s).
+_MOST_COLLECTED = 512
+_LONGEST_WAIT = 0.05
+# Inputs that are read at once, and numbers that the collected inputs may hold.
+_READ_AT_ONCE = 16
+_MOST_FLOATS = 2**24
 
 
 @dataclass(eq=False)
@@ -59,9 +69,10 @@ class Scheduler:
     source : Source
         The inputs.
     schedule : callable
-        ``schedule(names, counts) -> numbers``: the cumulative number of votes that each of these
-        inputs needs next; one not above the current number finishes the input. Never called by
-        two threads at once.
+        ``schedule(names, counts) -> targets``, arrays of shapes (k,), (k, n_classes) and (k,): the
+        next cumulative number of votes wanted for each of some inputs; not above the current one:
+        the input is finished. Never called by two threads at once. The answer about an input must
+        depend on its own counts only: which inputs are asked about together depends on time.
     key : bytes
         The key of the noise.
     purpose : str
@@ -93,6 +104,8 @@ class Scheduler:
         self._on_votes = on_votes
         self._waiting = iter(range(len(source)))
         self._ready: deque[Input] = deque()
+        self._collected: list[Input] = []
+        self._collected_since = 0.0
         self._in_flight = 0
         self._changed = threading.Condition(threading.RLock())
         self._asking = threading.Lock()
@@ -110,16 +123,20 @@ class Scheduler:
         With ``wait``, None means that all inputs are finished or the run was stopped; without, that
         no draw is to be had just now.
         """
-        with self._changed:
-            while not self.stopped:
-                while not self._ready and self._admit():
-                    pass
-                if self._ready:
-                    return self._cut(self._ready[0], length, device)
-                if self._in_flight == 0 or not wait:
+        while True:
+            with self._changed:
+                if self.stopped:
                     return None
-                self._changed.wait()
-            return None
+                due = self._due()
+                if not due and self._ready:
+                    return self._cut(self._ready[0], length, device)
+                if not due:
+                    if self._in_flight == 0 or not wait:
+                        return None
+                    self._changed.wait()
+                    continue
+            # Outside the lock of the other workers: asking may take statistical tests.
+            self._ask(due)
 
     def _cut(self, owner: Input, length: int, device: torch.device) -> Lease:
         # Leases end where blocks end, so that two workers seldom draw the same block.
@@ -132,13 +149,28 @@ class Scheduler:
         counts = torch.zeros(self._n_classes + 1, dtype=torch.int64, device=device)
         return Lease(owner, first, stop, owner.x.to(device), counts)
 
-    def _admit(self) -> bool:
-        position = next(self._waiting, None)
-        if position is None:
-            return False
+    def _due(self) -> list[Input]:
+        """Return inputs about which the schedule is to be asked now: collected or new ones."""
+        collected = self._collected
+        late = collected and time.monotonic() - self._collected_since > _LONGEST_WAIT
+        if not (late or len(collected) >= _MOST_COLLECTED or self._is_full(collected)):
+            if self._ready:
+                return []
+            new = [self._read(position) for position in islice(self._waiting, _READ_AT_ONCE)]
+            if new:
+                self._in_flight += len(new)
+                return new
+        self._collected = []
+        return collected
+
+    @staticmethod
+    def _is_full(collected: list[Input]) -> bool:
+        return bool(collected) and len(collected) * collected[0].x.numel() >= _MOST_FLOATS
+
+    def _read(self, position: int) -> Input:
         x = self._source.get(position)
         digest = content_digest(x)
-        owner = Input(
+        return Input(
             position=position,
             name=int(self._source.names[position]),
             x=torch.from_numpy(x.copy()).view(-1),
@@ -146,9 +178,6 @@ class Scheduler:
             stream=NoiseStream(self._key, digest, self._purpose, x.shape),
             counts=np.zeros(self._n_classes + 1, dtype=np.int64),
         )
-        self._in_flight += 1
-        self._advance(owner)
-        return True
 
     def report(self, owner: Input, draws: int, counts: np.ndarray) -> None:
         """Add the counts of a finished lease."""
@@ -162,24 +191,37 @@ class Scheduler:
                     f"input {owner.name}."
                 )
             self._on_votes(draws)
-            reached = owner.counted == owner.target
-        if reached:
-            # Outside the lock of the other workers: asking may take a statistical test.
-            self._advance(owner)
+            if owner.counted == owner.target:
+                if not self._collected:
+                    self._collected_since = time.monotonic()
+                self._collected.append(owner)
+                self._changed.notify_all()
 
-    def _advance(self, owner: Input) -> None:
-        with self._asking:
-            counts = owner.counts[:-1].copy()
-            if owner.counted > 0:
-                owner.looks.append(counts)
-            target = int(self._schedule(np.array([owner.name]), counts[None].copy())[0])
-            finished = target <= owner.target
-            if finished:
-                self._on_finished(owner)
+    def settle(self) -> None:
+        """After an interruption, finish the inputs that need no more votes."""
         with self._changed:
-            if finished:
-                self._in_flight -= 1
-            else:
-                owner.target = target
-                self._ready.append(owner)
+            collected, self._collected = self._collected, []
+        self._ask(collected)
+
+    def _ask(self, owners: list[Input]) -> None:
+        """Ask how many votes each input needs next, and finish those that need no more."""
+        if not owners:
+            return
+        with self._asking:
+            for owner in owners:
+                if owner.counted > 0:
+                    owner.looks.append(owner.counts[:-1].copy())
+            names = np.array([owner.name for owner in owners], dtype=np.intp)
+            counts = np.array([owner.counts[:-1] for owner in owners])
+            targets = np.asarray(self._schedule(names, counts))
+            for owner, target in zip(owners, targets.tolist(), strict=True):
+                if target <= owner.target:
+                    self._on_finished(owner)
+        with self._changed:
+            for owner, target in zip(owners, targets.tolist(), strict=True):
+                if target <= owner.target:
+                    self._in_flight -= 1
+                else:
+                    owner.target = int(target)
+                    self._ready.append(owner)
             self._changed.notify_all()

@@ -208,6 +208,14 @@ def run_workers(
 
     Several workers run in threads; a single one in the calling thread.
     """
+    try:
+        _run_all(scheduler, forwards, batch_size, sigma)
+    except KeyboardInterrupt:
+        scheduler.settle()
+        raise
+
+
+def _run_all(scheduler: Scheduler, forwards: list[Forward], batch_size: int, sigma: float) -> None:
     if len(forwards) == 1:
         Worker(scheduler, forwards[0], batch_size, sigma).run()
         return

@@ -4,13 +4,14 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from _best_radius import best_blocker_radius
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 from scipy.sparse import csr_array, eye_array, hstack, vstack
 from scipy.special import ndtr, ndtri
 
-from smoothcs.bounds.blockers import best_blocker_radius, choose_blockers, single_blocker
+from smoothcs.bounds.blockers import choose_blockers, single_blocker
 from smoothcs.bounds.geometry import blocker_radius, feasible_end, null_boundary, null_slope
 
 probabilities = st.floats(1e-6, 1 - 1e-6)
@@ -225,16 +226,3 @@ def test_wrong_input_is_refused_by_name(wrong, message):
     arguments = {"selection_votes": [[5, 3, 2]], "targets": [[False, True, True]]} | wrong
     with pytest.raises(ValueError, match=message):
         choose_blockers(**arguments)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"h": [0.5, np.nan]}, "h must"),
-        ({"h": [[0.5]]}, "h must"),
-        ({"allowed": [True]}, "allow"),
-    ],
-)
-def test_wrong_probabilities_are_refused_by_name(wrong, message):
-    with pytest.raises(ValueError, match=message):
-        best_blocker_radius(**({"h": [0.7, 0.3], "target": 1} | wrong))

@@ -57,7 +57,7 @@ from smoothcs.bounds import (
     smallest_n,
     top_two_abstains,
 )
-from smoothcs.bounds.blockers import best_blocker_radius, choose_blockers
+from smoothcs.bounds.blockers import choose_blockers
 from smoothcs.bounds.exact import exact_group_radius, exact_pair_radius, exact_radius, exact_rejects
 from smoothcs.certification import radii_from_probabilities
 from smoothcs.certification._decision import (
@@ -492,10 +492,6 @@ CERTIFICATION = [
     bad("exact-n",
         lambda: exact_pair_radius(VOTES, choose_blockers(SELECTION, TARGETS), TARGETS, 0.01, n=5),
         ValueError, "n = 5"),
-    bad("blockers-h-nan", lambda: best_blocker_radius([0.5, NAN], 0), ValueError, "h must"),
-    bad("blockers-target", lambda: best_blocker_radius([0.5, 0.5], 2), ValueError, "target"),
-    bad("blockers-target-negative", lambda: best_blocker_radius([0.5, 0.5], -1),
-        ValueError, "target"),
     bad("blockers-size", lambda: choose_blockers(SELECTION, TARGETS, max_size=0),
         ValueError, "max_size"),
     bad("blockers-eta", lambda: choose_blockers(SELECTION, TARGETS, eta=[0.0, 1.0]),
@@ -528,9 +524,8 @@ SEQUENTIAL = [
     bad("radius-tolerance", lambda: RadiusRule(SELECTION, TARGETS, sigma=1, radius_tol=NAN),
         ValueError, "radius_tol"),
     bad("prediction-inputs", lambda: PredictionRule(-1), ValueError, "n_inputs"),
-    bad("prediction-decision",
-        lambda: PredictionRule(1, decision="min-cost").update([0], [[20, 0]]),
-        TypeError, "decision"),
+    bad("prediction-weights", lambda: PredictionRule(1, weights=[1.0, NAN]),
+        ValueError, "weights"),
     bad("schedule-share", lambda: look_schedule(100, 0.1, final_share=0.0),
         ValueError, "final_share"),
     bad("simulate-P", lambda: simulate_decisions([[0.5, 0.6]], y=[0], sigma=1, eps=1),

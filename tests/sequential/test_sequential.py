@@ -5,9 +5,9 @@ import pickle
 
 import numpy as np
 import pytest
+from _best_radius import best_blocker_radius
 from scipy.special import ndtr, ndtri
 
-from smoothcs.bounds.blockers import best_blocker_radius
 from smoothcs.bounds.exact import exact_rejects
 from smoothcs.sequential import (
     CERTIFIED,
@@ -163,10 +163,10 @@ def test_votes_that_come_in_any_order_give_the_same_decisions(rng):
             together.update(active, paths[active, number])
             assert (together.n_seen[active] == look).all()
     for i in (2, 0, 1):
-        counts, wanted = np.zeros(3, dtype=int), alone.schedule(i, np.zeros(3, dtype=int))
+        counts, wanted = np.zeros(3, dtype=int), alone([i], [[0, 0, 0]])[0]
         while wanted > counts.sum():
             counts = paths[i, list(alone.looks).index(wanted)]
-            wanted = alone.schedule(i, counts)
+            wanted = alone([i], [counts])[0]
     assert (together.status == alone.status).all()
     assert (together.n_seen == alone.n_seen).all()
 
@@ -181,8 +181,7 @@ def test_easy_inputs_stop_at_the_first_look_and_hopeless_ones_soon():
 def test_an_input_without_targets_needs_no_votes():
     rule = make_rule()
     assert rule.status[:, 0].tolist() == [CONTINUE, CONTINUE, CERTIFIED]
-    assert rule.schedule(2, np.zeros(3, dtype=int)) == 0
-    assert rule.schedule(0, np.zeros(3, dtype=int)) == 100
+    assert rule([2, 0], np.zeros((2, 3), dtype=int)).tolist() == [0, rule.looks[0]]
 
 
 def test_an_interrupted_input_is_not_certified():
@@ -229,7 +228,7 @@ def test_rules_survive_pickling():
     rule.update([0], [[80, 12, 8]])
     copy = pickle.loads(pickle.dumps(rule))
     assert (copy.status == rule.status).all()
-    assert copy.schedule(1, np.zeros(3, dtype=int)) == 100
+    assert copy([1], np.zeros((1, 3), dtype=int)) == copy.looks[0]
 
 
 @pytest.mark.parametrize(
