@@ -34,7 +34,15 @@ html_theme_options = {"navigation_with_keys": False, "show_prev_next": False}
 html_title = "smoothcs"
 # Pages without pages below them need no list of these, and the tables need the room.
 html_sidebars = {
-    page: [] for page in ("benchmarks", "changelog", "glossary", "objectives", "reliability")
+    page: []
+    for page in (
+        "benchmarks",
+        "changelog",
+        "glossary",
+        "objectives",
+        "published_logs",
+        "reliability",
+    )
 }
 
 sphinx_gallery_conf = {

@@ -53,8 +53,9 @@ class Worker:
         self._size = math.prod(forward.input_shape)
         device = forward.device
         # Noise is drawn on CUDA devices themselves, for all others on the CPU.
-        self._noise_device = device if device.type == "cuda" else torch.device("cpu")
-        self._generator = torch.Generator(device=self._noise_device)
+        on_cuda = device.type == "cuda"
+        self._noise_device = device if on_cuda else torch.device("cpu")
+        self._generator = torch.Generator(device) if on_cuda else None
         self._block_draws = block_draws(self._size, self._noise_device.type)
         self._block: torch.Tensor | None = None
         self._block_of: tuple[Input, int] | None = None

@@ -13,25 +13,24 @@ draws happen to flatter a class. Integers are for reproducible experiments; ``No
 secret key and is the right choice in deployment.
 
 Streams are a function of the device kind: on CUDA the noise is drawn on the device (Philox), for
-all other devices on the CPU (Mersenne twister). They are the same for any number of threads,
-processes or devices, but are not promised to be the same for two versions of PyTorch, two models
-of GPU, or (in the last bit) two generations of CPU.
-The uniforms below PyTorch's float32 normals have 24 bits, so no coordinate exceeds 5.77 standard
-deviations (under the exact law one in 10^8 does), as in all published randomized smoothing on
-PyTorch.
+all other devices on the CPU (:func:`smoothcs._normals.fill_normals`). They are the same for any
+number of threads, processes or devices. On the CPU they do not depend on the version of PyTorch,
+and on that of NumPy and the kind of CPU only in the last bit; on CUDA they are not promised to be
+the same for two versions of PyTorch or two models of GPU.
+The uniforms below a normal have 24 bits or more. On the CPU no coordinate exceeds 6.56 standard
+deviations; the exact law does so once in 2 * 10^10.
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from functools import lru_cache
 from numbers import Integral
-from typing import Any
 
 import numpy as np
 import torch
 
+from smoothcs._normals import fill_normals
 from smoothcs._validation import check_choice, check_integer
 
 PURPOSES = ("selection", "estimation", "prediction")
@@ -41,9 +40,6 @@ KEY_BYTES = 32
 # it stays in the cache of one core and that 100 draws do not waste much of it. Launching a kernel
 # is dear, so blocks on a GPU are larger. (floats, draws) at most:
 _BLOCK_LIMITS = {"cpu": (2**17, 128), "cuda": (2**19, 1024)}
-
-# Where PyTorch keeps the 624 words of the Mersenne twister in a CPU generator's state.
-_MT_OFFSET, _MT_WORDS = 24, 624
 
 
 def make_key(
@@ -148,11 +144,6 @@ class NoiseStream:
             digest, key=key, digest_size=KEY_BYTES, person=purpose.encode()
         ).digest()
 
-    def _seed_bytes(self, index: int, length: int) -> bytes:
-        # The inner hash is keyed; SHAKE only stretches its output to the length of a state.
-        seed = hashlib.blake2b(index.to_bytes(8, "little"), key=self._key).digest()
-        return hashlib.shake_128(seed).digest(length)
-
     def block(
         self,
         index: int,
@@ -170,55 +161,23 @@ class NoiseStream:
         sigma : float
             Standard deviation, in units of the input.
         generator : torch.Generator, optional
-            A generator to be reseeded and used (its device is the noise's); default: a new one
-            on the CPU.
+            A generator on CUDA, to be reseeded and used. If None, the noise is drawn on the CPU.
         out : torch.Tensor, optional
-            Filled and returned; float32 of shape (block_draws, size) on the generator's device.
+            Filled and returned; contiguous, float32, (block_draws, size), on the same device.
 
         Returns
         -------
         torch.Tensor
             float32 of shape (block_draws(size), size).
         """
-        if generator is None:
-            generator = torch.Generator()
-        device = generator.device
-        if device.type == "cpu":
-            generator.set_state(_twister_state(self._seed_bytes(index, 4 * _MT_WORDS)))
-        else:
-            generator.manual_seed(int.from_bytes(self._seed_bytes(index, 8), "little") >> 1)
+        device = torch.device("cpu") if generator is None else generator.device
         if out is None:
             draws = block_draws(self.size, device.type)
             out = torch.empty((draws, self.size), dtype=torch.float32, device=device)
+        seed = hashlib.blake2b(index.to_bytes(8, "little"), key=self._key).digest()
+        if generator is None:
+            fill_normals(out.view(-1).numpy(), seed, sigma)
+            return out
+        seed = hashlib.shake_128(seed).digest(8)
+        generator.manual_seed(int.from_bytes(seed, "little") >> 1)
         return out.normal_(0.0, sigma, generator=generator)
-
-
-def _twister_state(seed: bytes) -> torch.Tensor:
-    """Return a CPU generator's state whose 624 words are ``seed``.
-
-    ``torch.Generator.manual_seed`` keeps 32 bits of a seed on the CPU, so that among the millions
-    of blocks of a large run many would be equal. The whole state is seeded instead.
-    """
-    state = _state_template().copy()
-    words = state[_MT_OFFSET : _MT_OFFSET + 8 * _MT_WORDS].view("<u8")
-    words[:] = np.frombuffer(seed, dtype="<u4")
-    return torch.from_numpy(state)
-
-
-@lru_cache(maxsize=1)
-def _state_template() -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Return a CPU generator's state, after checking that its layout is the known one."""
-    state = torch.Generator().manual_seed(5489).get_state().numpy()
-    expected = np.empty(_MT_WORDS, dtype=np.uint64)
-    word = 5489
-    for i in range(_MT_WORDS):
-        if i > 0:
-            word = (1812433253 * (word ^ (word >> 30)) + i) & 0xFFFFFFFF
-        expected[i] = word
-    found = state[_MT_OFFSET : _MT_OFFSET + 8 * _MT_WORDS]
-    if found.nbytes != expected.nbytes or not np.array_equal(found.view("<u8"), expected):
-        raise RuntimeError(
-            f"PyTorch {torch.__version__} stores the state of its CPU generator in a way that "
-            "smoothcs does not know; use a release of PyTorch from 2.2 to 2.13."
-        )
-    return state
