@@ -159,7 +159,7 @@ class Certificates(Record):
         target. An example labelled j is not certified against j; one labelled as a third class may
         be ([ZE19]_, Fig. 1b; [Xin25]_, Fig. 6).
         """
-        y = self._truth()
+        y = self._truth("robust_error_matrix")
         true = self.cost_matrix.encode(y)
         columns = np.arange(self.votes.shape[1])
         targets = columns != true[:, None]

@@ -131,8 +131,9 @@ class Record(CertifiedMetrics):
         values["cost_matrix"] = CostMatrix(values.pop("costs"), classes=values.pop("classes", None))
         n_classes = values["cost_matrix"].n_classes
         values["decision"] = WeightedVotes(values.pop("weights")).align(n_classes)
-        for name in (field.name for field in fields(cls)):  # type: ignore[arg-type]
-            values.setdefault(name, None)
+        for field in fields(cls):  # type: ignore[arg-type]
+            if "None" in str(field.type):
+                values.setdefault(field.name, None)
         record = cls(**values)
         for name, kind in cls.STORED_AS.items():
             # Radii of a shorter type may have been rounded up.

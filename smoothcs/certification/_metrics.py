@@ -71,7 +71,11 @@ class CertifiedMetrics:
         """
         e, radius = self._at("pair", eps)
         return metrics.rob_cost(
-            self._truth(), radius, cost_matrix=self.cost_matrix, eps=e, sample_weight=sample_weight
+            self._truth("rob_cost"),
+            radius,
+            cost_matrix=self.cost_matrix,
+            eps=e,
+            sample_weight=sample_weight,
         )
 
     @overload
@@ -82,12 +86,16 @@ class CertifiedMetrics:
     def certified_accuracy(
         self, eps: Many, sample_weight: ArrayLike | None = ...
     ) -> NDArray[np.float64]: ...
-    def certified_accuracy(self, eps: Any = None, sample_weight: Any = None) -> Any:
+    def certified_accuracy(self, eps: Any = 0.0, sample_weight: Any = None) -> Any:
         """Share of the examples certified to keep their true label; at eps=0, to have it."""
         kind = "label" if np.ndim(eps) == 0 and eps == 0 else "standard"
         e, radius = self._at(kind, eps)
         return metrics.certified_accuracy(
-            self._truth(), self.label, radius, eps=e, sample_weight=sample_weight
+            self._truth("certified_accuracy"),
+            self.label,
+            radius,
+            eps=e,
+            sample_weight=sample_weight,
         )
 
     @overload
@@ -98,7 +106,11 @@ class CertifiedMetrics:
         """Certified accuracy on the examples of classes without sensitive targets ([Xin23]_)."""
         e, radius = self._at("standard", eps)
         return metrics.rob_standard_nonsensitive(
-            self._truth(), self.label, radius, cost_matrix=self.cost_matrix, eps=e
+            self._truth("rob_standard_nonsensitive"),
+            self.label,
+            radius,
+            cost_matrix=self.cost_matrix,
+            eps=e,
         )
 
     def abstention_rate(self) -> float:
@@ -108,31 +120,44 @@ class CertifiedMetrics:
     def misclassification_cost(self) -> float:
         """Mean cost of the labels; an abstention pays the largest cost of its row."""
         return metrics.misclassification_cost(
-            self._truth(), self.label, cost_matrix=self.cost_matrix, abstained=self._abstained()
+            self._truth("misclassification_cost"),
+            self.label,
+            cost_matrix=self.cost_matrix,
+            abstained=self._abstained(),
         )
 
     def precision_recall(self, positive: Any) -> tuple[float, float]:
         """Precision and recall of the labels for the class ``positive``."""
         return metrics.precision_recall(
-            self._truth(), self.label, positive=positive, abstained=self._abstained()
+            self._truth("precision_recall"),
+            self.label,
+            positive=positive,
+            abstained=self._abstained(),
         )
 
     def clean_error_matrix(self) -> NDArray[np.float64]:
         """Entry (i, j): share of the examples of class i that are labelled j."""
         return metrics.clean_error_matrix(
-            self._truth(), self.label, classes=self.classes, abstained=self._abstained()
+            self._truth("clean_error_matrix"),
+            self.label,
+            classes=self.classes,
+            abstained=self._abstained(),
         )
 
     def robust_error_matrix(self, eps: Any = None) -> NDArray[np.float64]:
         """Entry (i, j): share of class i not certified against j; nan where j costs nothing."""
         e, radius = self._at("pair", eps)
-        targets = self.cost_matrix.omega[self.cost_matrix.encode(self._truth())]
+        targets = self.cost_matrix.omega[
+            self.cost_matrix.encode(self._truth("robust_error_matrix"))
+        ]
         radius = np.where(targets, radius, np.nan)
-        return metrics.robust_error_matrix(self._truth(), radius, classes=self.classes, eps=e)
+        return metrics.robust_error_matrix(
+            self._truth("robust_error_matrix"), radius, classes=self.classes, eps=e
+        )
 
     def report(self, eps: float | None = None) -> dict[str, Any]:
         """Return every metric at ``eps`` by its name; ``precision`` and ``recall`` by label."""
-        sensitive = self.cost_matrix.sensitive_mask(self._truth())
+        sensitive = self.cost_matrix.sensitive_mask(self._truth("report"))
         both = {label: self.precision_recall(label) for label in self.classes.tolist()}
         return {
             "rob_cs": self.rob_cs(eps),
@@ -162,10 +187,14 @@ class CertifiedMetrics:
     def _rob_cs(self, kind: str, eps: Any, sample_weight: ArrayLike | None) -> Any:
         e, radius = self._at(kind, eps)
         return metrics.rob_cs(
-            self._truth(), radius, cost_matrix=self.cost_matrix, eps=e, sample_weight=sample_weight
+            self._truth("rob_cs" if kind == "group" else f"rob_cs_{kind}"),
+            radius,
+            cost_matrix=self.cost_matrix,
+            eps=e,
+            sample_weight=sample_weight,
         )
 
-    def _truth(self) -> NDArray[Any]:
+    def _truth(self, metric: str) -> NDArray[Any]:
         if self.y is None:
-            raise ValueError("metrics compare with the true classes: certify with y to have them.")
+            raise ValueError(f"{metric} compares with the true classes: certify with y to have it.")
         return self.y

@@ -164,7 +164,7 @@ class WeightedVotes:
         return tuple(np.asarray(self.weights, dtype=np.float64).tolist())
 
     def __repr__(self) -> str:
-        weights = self.weights if isinstance(self.weights, Mapping) else list(self.weights)
+        weights = self.weights if isinstance(self.weights, Mapping) else list(self._key())
         return f"WeightedVotes({weights})"
 
 

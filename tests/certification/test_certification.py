@@ -473,7 +473,7 @@ def test_smallest_n_can_certify_and_one_vote_fewer_is_refused(bound, alpha):
     n = smallest_n(alpha, bound)
     options = {"sigma": 1, "alpha": alpha, "y": [0], "bound": bound}
     assert certify_votes([[1, 0]], [[n, 0]], **options).radius_group[0] > 0
-    with pytest.raises(ValueError, match=f"smallest n that can is {n}"):
+    with pytest.raises(ValueError, match=f"smallest that can is {n}"):
         certify_votes([[1, 0]], [[n - 1, 0]], **options)
 
 
@@ -581,8 +581,8 @@ TAMPERED = {
     "pickled object": {"label": np.array([Bomb(), Bomb()], dtype=object)},
     "unknown entry": {"surprise": np.zeros(3)},
     "missing entry": {"radius_group": None},
-    "no version": {"format_version": None},
-    "later version": {"format_version": 2},
+    "no version": {"format": None},
+    "later version": {"format": 2},
     "negative radius": {"radius_group": np.array([-1.0, 0.0])},
     "infinite radius": {"radius_group": np.array([np.inf, 0.0])},
     "nan radius": {"radius_standard": np.array([np.nan, 0.0])},
@@ -611,7 +611,7 @@ def test_a_malformed_file_is_refused(case, entries, tmp_path):
     entries.update(TAMPERED[case])
     path = tmp_path / "bad.npz"
     np.savez(path, **{k: v for k, v in entries.items() if v is not None})
-    with pytest.raises(ValueError, match=r"bad\.npz is not a valid file of certificates"):
+    with pytest.raises(ValueError, match=r"bad\.npz is not a valid file of Certificates"):
         Certificates.load(path)
     assert not Bomb.exploded
 
@@ -625,7 +625,7 @@ def test_files_of_other_formats_are_refused(entries, tmp_path):
     damaged[len(good) // 3] ^= 0xFF
     for content in (b"", b"not a zip file", array, good[: len(good) // 2], bytes(damaged)):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match="not a valid file of certificates"):
+        with pytest.raises(ValueError, match="not a valid file of Certificates"):
             Certificates.load(path)
     with pytest.raises(FileNotFoundError):
         Certificates.load(tmp_path / "absent.npz")

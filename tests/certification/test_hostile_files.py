@@ -125,13 +125,13 @@ def saved(tmp_path_factory):
 
 
 FIELDS = [
-    "format_version", "label", "abstained", "radius_standard", "radius_group", "radius_pair",
+    "format", "label", "abstained", "radius_standard", "radius_group", "radius_pair",
     "votes", "selection_votes", "sigma", "alpha", "level", "n", "bound", "simultaneous",
     "blockers", "also_correct", "costs", "classes", "y", "harmless_errors",
 ]  # fmt: skip
 
 
-def refused(path, content, match="is not a valid file of certificates"):
+def refused(path, content, match="is not a valid file of Certificates"):
     """Loading raises a ValueError that names the file, within a few megabytes."""
     path.write_bytes(content)
     tracemalloc.start()
@@ -329,8 +329,8 @@ WRONG = {
     "simultaneous as text": {"simultaneous": np.array("yes")},
     "blockers of minus one": {"blockers": np.int64(-1)},
     "correct of two": {"also_correct": np.int64(2)},
-    "version of text": {"format_version": np.array("1")},
-    "version of a list": {"format_version": np.array([1, 1])},
+    "version of text": {"format": np.array("1")},
+    "version of a list": {"format": np.array([1, 1])},
     "weights of another length": {"weights": np.ones(7)},
     "nan weights": {"weights": np.array([1.0, np.nan, 1.0])},
 }
@@ -434,7 +434,7 @@ def test_damaged_archives_are_refused_or_hold_the_same(weighted, tmp_path):
         path.write_bytes(damaged)
         loaded, message = result_or_refusal(lambda: Certificates.load(path))
         if loaded is None:
-            assert "c.npz is not a valid file of certificates" in message, (seed, kind)
+            assert "c.npz is not a valid file of Certificates" in message, (seed, kind)
             seen["refused"] += 1
         else:
             assert same(loaded, original), (seed, kind)

@@ -1,5 +1,6 @@
 """Weighted votes and their certificates against closed forms, truth and enumeration."""
 
+from dataclasses import fields
 from itertools import combinations
 from math import lgamma
 
@@ -555,7 +556,7 @@ def test_certificates_survive_a_file(certificates, tmp_path):
 
 def test_a_file_whose_rule_does_not_fit_its_labels_is_refused(certificates, tmp_path):
     wrong = {"decision": WeightedVotes(np.array([1e3, 1.0, 1.0]))}
-    values = {name: getattr(certificates, name) for name in certificates.__dataclass_fields__}
+    values = {f.name: getattr(certificates, f.name) for f in fields(certificates)}
     Certificates(**values | wrong).save(tmp_path / "c.npz")
     with pytest.raises(ValueError, match="label"):
         Certificates.load(tmp_path / "c.npz")
@@ -659,7 +660,7 @@ def test_the_smallest_n_is_exact():
         [[0, 9]], [[0, needed]], weights=weights, sigma=1.0, bound="closed-form"
     )
     assert enough.radius_standard[0] > 0
-    with pytest.raises(ValueError, match=f"smallest n that can is {needed}"):
+    with pytest.raises(ValueError, match=f"smallest that can is {needed}"):
         certify_weighted_votes([[0, 9]], [[0, needed - 1]], weights=weights, sigma=1.0)
 
 
