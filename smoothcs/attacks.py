@@ -1,8 +1,8 @@
 """Attacks on the soft smoothed classifier G(x) = E[softmax F(x + d)].
 
 The loss of an attack is ``-log G(x')_y`` with the expectation replaced by the mean over noise draws
-that stay fixed for the whole attack, [Salman19] Eq. 6. Inputs may have any shape; every example of
-a batch has its own gradient, its own normalisation and its own ball.
+that stay fixed during the attack, [Salman19] Eq. 6. Inputs may have any shape; each example of a
+batch has its own gradient, its own normalisation and its own ball.
 
 References
 ----------
@@ -40,8 +40,8 @@ def l2_pgd(
 ) -> Tensor:
     """Projected gradient ascent within an l2 ball around every input.
 
-    The module runs in its present mode; running statistics of batch normalisation are left as they
-    are, and no parameter gets a gradient.
+    The module runs in its current mode; running statistics of batch normalisation do not change,
+    and no parameter gets a gradient.
 
     Parameters
     ----------
@@ -50,23 +50,24 @@ def l2_pgd(
     x : Tensor of shape (b, ...)
         Inputs, in the space in which the noise is added.
     y : Tensor of shape (b,), int64
-        True classes to be left, or target classes to be reached if ``targeted``.
+        True classes to move away from or, if ``targeted``, classes to move towards.
     eps : float or Tensor of shape (b,)
-        Radius >= 0 of the ball, in units of ``x``; a tensor gives every input its own, for example
+        Radius >= 0 of the ball, in units of ``x``; a tensor gives each input its own, for example
         its certified radius.
     sigma, n_noise, generator
         Standard deviation, number and source of the noise draws, unless ``noise`` is given.
-        ``generator=None`` is torch's default generator.
+        If ``generator`` is None, torch's default generator is used.
     noise : Tensor of shape (b, n_noise, ...), optional
         Noise to be added, already scaled by sigma.
     n_steps : int, default=10
     step_size : float, optional
-        Length of a step, in units of ``x``; None: ``2 * eps / n_steps``, each input by its own eps.
+        Length of a step, in units of ``x``. If None, ``2 * eps / n_steps``, with each input's eps.
     targeted : bool, default=False
     bounds : (low, high), optional
-        Box that holds the inputs and must hold the result, for example (0, 1). None: no clamping.
+        Range of the entries of the inputs and of the result, for example (0, 1). If None, the
+        result is not clamped.
     microbatch : int, optional
-        Noise draws per forward pass; bounds memory, changes nothing else.
+        Noise draws per forward pass; limits memory and changes nothing else.
 
     Returns
     -------
@@ -115,7 +116,7 @@ def l2_pgd(
 
     def project(x_adv: Tensor) -> Tensor:
         x_adv = x + project_l2(x_adv - x, eps)
-        # The box holds x, so clamping moves no entry away from it and the ball is kept.
+        # The box holds x, so clamping moves no entry away from x, and the result stays in the ball.
         return x_adv if bounds is None else x_adv.clamp(*bounds)
 
     with frozen_running_statistics(module):
@@ -142,15 +143,15 @@ def normalized_ascent(
     step_size: float | Tensor,
     project: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Climb ``loss`` (b, ...) -> (b,) from ``x`` by steps of length ``step_size`` in l2.
+    """Increase ``loss`` (b, ...) -> (b,) from ``x`` by steps of l2 length ``step_size``.
 
-    Steps that differ between examples have shape (b, 1, ...).
+    Step sizes that differ between examples have shape (b, 1, ...).
     """
     x_adv = x.detach()
     for _ in range(n_steps):
         with torch.enable_grad():
             x_adv.requires_grad_()
-            # grad() touches the input only: parameters keep the .grad they had.
+            # grad() affects the input only: parameters keep their .grad.
             (gradient,) = torch.autograd.grad(loss(x_adv).sum(), x_adv)
         x_adv = x_adv.detach() + step_size * unit_l2(gradient)
         if project is not None:

@@ -1,4 +1,4 @@
-"""Cost matrices: which mistake costs how much, tied to the classes by label."""
+"""Cost matrices: how much each mistake costs, tied to the classes by label."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from smoothcs._validation import check_positive
 
 __all__ = ["CostMatrix", "as_cost_matrix"]
 
-# Above this many classes the repr names the sensitive pairs instead of printing the matrix.
+# For more classes than this, the repr summarises the costs instead of printing the matrix.
 _REPR_CLASSES = 4
 
 
 class CostMatrix:
-    """What it costs to call an example of one class by the name of another.
+    """The costs of calling an example of one class by the name of another.
 
     Entry ``[y, k]`` is the cost of calling a `y` a `k`: rows are true classes, columns predicted
     ones, as in :func:`sklearn.metrics.confusion_matrix`. Costs are finite and >= 0, the diagonal
@@ -108,7 +108,7 @@ class CostMatrix:
 
     @classmethod
     def uniform(cls, cost: float = 1.0, classes: ArrayLike | None = None) -> CostMatrix:
-        """Every mistake costs the same: certified robustness in the ordinary sense.
+        """Every mistake costs the same, as in ordinary certified robustness.
 
         Parameters
         ----------
@@ -173,13 +173,13 @@ class CostMatrix:
     def pairwise(
         cls, pairs: Iterable[Any], cost: float = 1.0, classes: ArrayLike | None = None
     ) -> CostMatrix:
-        """Calling the seed of a pair its target is costly ("S-Pair", "M-Pair" in [Xin25]).
+        """Calling the seed of a pair by its target is costly ("S-Pair", "M-Pair" in [Xin25]).
 
         Parameters
         ----------
         pairs : iterable of (seed, target)
-            Where each pair has a cost of its own, give ``{(seed, target): cost}`` to
-            :class:`CostMatrix` instead.
+            If each pair has its own cost, pass ``{(seed, target): cost}`` to :class:`CostMatrix`
+            instead.
         cost, classes
             As in :meth:`uniform`.
 
@@ -190,7 +190,7 @@ class CostMatrix:
         """
         if isinstance(pairs, Mapping):
             raise TypeError(
-                "pairs must be an iterable of (seed, target); for a cost per pair give the "
+                "pairs must be an iterable of (seed, target); for a cost per pair, pass the "
                 "mapping itself: CostMatrix({(seed, target): cost})."
             )
         named = distinct("pairs", map(_pair, pairs))
@@ -224,7 +224,7 @@ class CostMatrix:
 
     @classmethod
     def small_large(cls, classes: ArrayLike | None = None) -> CostMatrix:
-        """Calling a number a larger one costs the square of the gain ([ZE19], Section 4.1).
+        """Calling a number a larger one costs the squared difference ([ZE19], Section 4.1).
 
         Examples
         --------
@@ -235,7 +235,7 @@ class CostMatrix:
 
     @classmethod
     def large_small(cls, classes: ArrayLike | None = None) -> CostMatrix:
-        """Calling a number a smaller one costs the square of the loss ([ZE19], Section 4.1).
+        """Calling a number a smaller one costs the squared difference ([ZE19], Section 4.1).
 
         Examples
         --------
@@ -253,14 +253,14 @@ class CostMatrix:
         within: float = 1.0,
         classes: ArrayLike | None = None,
     ) -> CostMatrix:
-        """Calling a vehicle an animal costs ``across``, another vehicle ``within`` ([ZE19], 4.2).
+        """Calling a vehicle an animal costs `across`, another vehicle `within` ([ZE19], 4.2).
 
         Parameters
         ----------
         vehicles, animals : iterable of labels
             The group to protect, and the one that its members must not be called.
         across, within : float, default=10.0, 1.0
-            Costs between the groups and inside the first.
+            Costs between the two groups, and within the first.
         classes
             As in :meth:`uniform`.
 
@@ -282,13 +282,13 @@ class CostMatrix:
         if self._matrix is None:
             raise ValueError(
                 f"{self!r} is not tied to classes yet, so it has no size: call "
-                "align(classes), or give classes= when building it."
+                "align(classes), or pass classes= when building it."
             )
         return self._matrix
 
     @property
     def classes(self) -> NDArray[Any] | None:
-        """The labels of rows and columns, read-only of shape (m,); None: labels are indices."""
+        """The labels of rows and columns, read-only of shape (m,); None if they are indices."""
         return self._classes
 
     @property
@@ -320,8 +320,8 @@ class CostMatrix:
         Returns
         -------
         CostMatrix
-            Rows and columns permuted where the matrix has labels of its own; taken to be in the
-            order of `classes` where it has none.
+            Rows and columns are permuted if the matrix has labels; otherwise they are taken to be
+            in the order of `classes`.
 
         Raises
         ------
@@ -359,8 +359,8 @@ class CostMatrix:
         Parameters
         ----------
         y : array-like of shape (n,)
-            Labels. Where the classes are not numbers, integers are taken as class indices; where
-            the matrix has no classes, its labels are the indices.
+            Labels. If the classes are not numbers, integers are taken as class indices; if the
+            matrix has no classes, its labels are the indices.
 
         Returns
         -------
@@ -459,7 +459,7 @@ class CostMatrix:
         return list(range(self.n_classes)) if self._classes is None else self._classes.tolist()
 
     def _with_indices(self, n_classes: int) -> CostMatrix:
-        """Tie to `n_classes` classes that have no labels but their indices."""
+        """Tie to `n_classes` classes whose only labels are their indices."""
         if self._named is not None:
             return self._new(self._named.filled(np.arange(n_classes)), None)
         _check_size(self.matrix, range(n_classes))
@@ -523,18 +523,18 @@ def as_cost_matrix(
     classes : array-like of shape (m,), default=None
         Labels to tie the matrix to, in this order.
     n_classes : int, default=None
-        The number of classes, where they have no labels but their indices.
+        The number of classes, if indices are their only labels.
 
     Returns
     -------
     CostMatrix
-        Tied to `classes`, else to `n_classes` classes (a matrix with labels of its own keeps
-        them), else as given.
+        Tied to `classes`, else to `n_classes` classes (a matrix with labels keeps them), else as
+        given.
 
     Raises
     ------
     ValueError
-        As :class:`CostMatrix` and :meth:`CostMatrix.align`; or if `classes` and `n_classes`
+        As for :class:`CostMatrix` and :meth:`CostMatrix.align`, or if `classes` and `n_classes`
         disagree.
 
     Examples
@@ -665,11 +665,11 @@ def _check_matrix(costs: Any, classes: NDArray[Any] | None) -> NDArray[np.float6
 
 
 def _from_frame(frame: Any) -> tuple[NDArray[np.float64], NDArray[Any]]:
-    """Matrix and labels of a DataFrame whose columns may stand in another order than its index."""
+    """Matrix and labels of a DataFrame whose columns may be in another order than its index."""
     if not hasattr(frame, "index") or not hasattr(frame, "to_numpy"):
         raise TypeError(
             f"cost_matrix of type {type(frame).__name__} has column names but no row labels; "
-            "give an array and its classes instead: CostMatrix(array, classes=...)."
+            "pass an array and its classes instead: CostMatrix(array, classes=...)."
         )
     rows = distinct("the index of cost_matrix", frame.index)
     columns = distinct("the columns of cost_matrix", frame.columns)

@@ -1,4 +1,4 @@
-"""Ready-made networks; any ``nn.Module`` that maps (b, ...) to logits (b, n_classes) does as well.
+"""Ready-made networks; any ``nn.Module`` that maps (b, ...) to logits (b, n_classes) will do.
 
 References
 ----------
@@ -53,7 +53,7 @@ class Normalize(nn.Module):
     """``(x - mean) / std`` per channel, inside the module so that radii stay in input units.
 
     Put it first: ``nn.Sequential(Normalize(mean, std), network)``. Noise is then added to the raw
-    input, which a scaler outside the estimator would not allow.
+    input, which is impossible with a scaler outside the estimator.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Normalize(nn.Module):
     Raises
     ------
     ValueError
-        If a std is not positive or the lengths differ.
+        If a std is not positive, or the lengths differ.
 
     Examples
     --------
@@ -103,7 +103,7 @@ class Normalize(nn.Module):
 
 
 def small_conv(n_classes: int = 10, in_channels: int = 1, image_size: int = 28) -> nn.Sequential:
-    """Small network of [WK18] and [ZE19]: two strided convolutions, two dense layers.
+    """Small network of [WK18] and [ZE19]: two strided convolutions and two dense layers.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ class _BasicBlock(nn.Module):
 
 
 def _stages(widths: Sequence[int], n_blocks: int, *, padded: bool) -> list[nn.Module]:
-    """Return the residual blocks; every stage but the first halves the image."""
+    """Return the residual blocks; every stage except the first halves the image."""
     blocks: list[nn.Module] = []
     c_in = widths[0]
     for stage, c_out in enumerate(widths):

@@ -1,7 +1,8 @@
 """Lower bounds on differences of logits over a ball: the convex outer polytope of [WK18]_.
 
-The dual network is the package ``convex_adversarial`` by the authors of [WK18]_. This file decides
-what may be handed to it: whatever that package would bound wrongly, or not at all, is refused here.
+The dual network is that of the package ``convex_adversarial`` by the authors of [WK18]_. This file
+decides which networks it may be given: those that it would bound wrongly, or not at all, are
+refused here.
 
 References
 ----------
@@ -23,11 +24,11 @@ from torch import Tensor, nn
 
 NORMS = ("linf", "l2")
 _ALLOWED = (nn.Linear, nn.Conv2d, nn.ReLU, nn.Flatten)
-# What decides which function of its layers a module computes.
+# The methods that decide what a module computes from its layers.
 _COMPUTES = ("forward", "__call__", "_call_impl", "_wrapped_call_impl", "__iter__")
-# convex_adversarial names the dual norm of the ball; the second is its projected estimate.
+# convex_adversarial names the dual norm of the ball; the second name is its projected estimate.
 _NORM_TYPES = {"linf": ("l1", "l1_median"), "l2": ("l2", "l2_normal")}
-# What a batch of exact bounds may take; its matrices hold a row for every input and unstable ReLU.
+# Memory for a batch of exact bounds, whose matrices hold a row per input and per unstable ReLU.
 _BATCH_BYTES = 2**28
 
 
@@ -51,7 +52,7 @@ def plain_sequential(module: nn.Module) -> nn.Sequential:
 
 
 def check_bounded_module(module: nn.Module, input_shape: tuple[int, ...]) -> None:
-    """Refuse, with a TypeError, a module that cannot be bound for inputs of this shape."""
+    """Refuse, with a TypeError, a module that cannot be bounded for inputs of this shape."""
     x = torch.zeros((1, *input_shape))
     for layer in copy.deepcopy(plain_sequential(module)).cpu():
         if isinstance(layer, nn.Linear) and x.ndim != 2:
@@ -74,8 +75,8 @@ def lower_bounds(
 ) -> Tensor:
     """Return J (b, m), with J[i, j] <= min over the ball of logit ``rows[i]`` minus logit j.
 
-    With a ``projection`` the bounds inside the network are random estimates of dimension
-    ``projection`` ([Wong18]_): good enough to train on, no certificate.
+    With a ``projection``, the bounds inside the network are random estimates of dimension
+    ``projection`` ([Wong18]_): good enough for training, but not certificates.
     """
     return _dual_bounds(net, x, rows, eps, norm, bounds, projection)[0]
 
@@ -92,9 +93,9 @@ def certified_lower_bounds(
 ) -> np.ndarray:
     """Return J (b, m) for a certificate: exact, in float64, -inf where a bound is missing.
 
-    ``module`` is on ``device`` and in float64. A 1e-9th of the size of the result, and a 1e-12th of
-    the largest sum that any layer could make of the ball, are taken off, so that rounding, of the
-    order of 1e-14 of it, can only weaken a certificate.
+    ``module`` is on ``device`` and in float64. 1e-9 of the size of the result, and 1e-12 of the
+    largest sum that any layer could form from the ball, are subtracted, so that rounding, which is
+    of the order of 1e-14 of that sum, can only weaken a certificate.
     """
     inputs = torch.as_tensor(x, dtype=torch.float64, device=device)
     net = plain_sequential(module)
@@ -106,7 +107,7 @@ def certified_lower_bounds(
         margins = margins - 1e-9 * size - 1e-12 * _largest_sums(net, inputs.abs() + eps)
         known = torch.isfinite(margins)
         for layer in dual.dual_net:
-            # A ReLU whose bounds are nan would pass for one that is always off.
+            # A ReLU whose bounds are nan would count as one that is always off.
             if hasattr(layer, "zl"):
                 finite = torch.isfinite(layer.zl) & torch.isfinite(layer.zu)
                 known &= finite.flatten(1).all(dim=1, keepdim=True)
@@ -114,7 +115,7 @@ def certified_lower_bounds(
 
 
 def _largest_sums(net: nn.Sequential, magnitude: Tensor) -> Tensor:
-    """Return the largest sum of absolute values that any layer may add up, (b, 1)."""
+    """Return the largest sum of absolute values that any layer may form, (b, 1)."""
     largest = magnitude.flatten(1).amax(dim=1, keepdim=True)
     for layer in net:
         if isinstance(layer, nn.Linear | nn.Conv2d):
@@ -170,8 +171,8 @@ def _dual_bounds(
         dual = package.dual_layers.select_layer(
             layer, duals, x, proj, norm_type, example.size(), image.size(), example
         )
-        # What the package's own DualNetwork does for every layer: it carries all that came before
-        # forward, for bounds on a later ReLU. Where there is none, that is most of the work.
+        # The package's own DualNetwork carries everything before a layer forward, for bounds on a
+        # later ReLU. It does so even where there is none, which is then most of the work.
         if i < last_relu:
             for earlier in duals:
                 earlier.apply(dual)
@@ -190,7 +191,7 @@ def _layers(module: nn.Module) -> Iterator[nn.Module]:
     if isinstance(module, nn.Sequential) and _computes_as(nn.Sequential, module):
         for layer in module:
             yield from _layers(layer)
-    # Exact types: a subclass, as a parametrized or quantized layer is, may compute anything.
+    # Exact types: a subclass, such as a parametrized or quantized layer, may compute anything.
     elif type(module) in _ALLOWED:
         yield module
     else:
@@ -198,7 +199,7 @@ def _layers(module: nn.Module) -> Iterator[nn.Module]:
     if module._forward_hooks or module._forward_pre_hooks:
         _refuse(module, "with forward hooks")
     if isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) != (1, -1):
-        _refuse(module, "which does not flatten all of an input")
+        _refuse(module, "which does not flatten the whole input")
 
 
 def _computes_as(kind: type[nn.Module], module: nn.Module) -> bool:
@@ -224,6 +225,6 @@ def _check_conv(conv: nn.Conv2d, x: Tensor) -> None:
 def _refuse(layer: nn.Module, why: str = "") -> NoReturn:
     raise TypeError(
         "module must be a torch.nn.Sequential of Linear, Conv2d, ReLU and Flatten layers that ends "
-        f"in Linear, for no other can be bounded; found {type(layer).__name__} {why}".rstrip()
+        f"in Linear, since no other can be bounded; found {type(layer).__name__} {why}".rstrip()
         + f": {layer!r}."
     )

@@ -1,8 +1,8 @@
 """Deterministic certificates for small ReLU networks, by convex relaxation [ZE19]_.
 
-The other way to what :mod:`smoothcs` does by votes: no noise, no abstention and no failure
-probability, but only small networks and small balls, of which the radius is chosen beforehand. The
-same cost matrices, metrics and scorers serve both, so that one table can compare them.
+An alternative to certificates by votes: no noise, no abstentions and no failure probability, but
+only for small networks and small balls, whose radius is chosen beforehand. Both use the same cost
+matrices, metrics and scorers, so that one table can compare them.
 
 References
 ----------
@@ -62,34 +62,34 @@ class ConvexRelaxationClassifier(TrainedClassifier):
     ----------
     module : nn.Module class, factory or instance, default=None
         A ``torch.nn.Sequential`` of Linear, Conv2d, ReLU and Flatten layers that ends in Linear;
-        any other (BatchNorm, residual blocks) is refused in ``fit``. None:
-        :class:`smoothcs.modules.MLP`, sized from the data.
+        any other is refused (BatchNorm, residual blocks, a layer whose ``forward`` was replaced).
+        If None, :class:`smoothcs.modules.MLP`, sized from the data.
     cost_matrix : array (m, m), DataFrame, dict, CostMatrix or None, default=None
-        Entry [y, k] is the cost of calling a ``y`` a ``k``. None: all mistakes cost 1.
+        Entry [y, k] is the cost of calling a ``y`` a ``k``. If None, every mistake costs 1.
     eps : float, default=0.1
         Radius of the ball, in the units of ``X``, both in training and in certificates.
     norm : {"linf", "l2"}, default="linf"
         Norm of the ball.
     bounds : (float, float) or None, default=None
-        Range of the entries of ``X``, which perturbed inputs do not leave either, as (0, 1) for
-        images; it tightens the bounds. For ``norm="linf"`` only.
+        Range of the entries of ``X`` and of perturbed inputs, such as (0, 1) for images; it
+        tightens the bounds. For ``norm="linf"`` only.
     objective : {"cost-sensitive", "robust", "cost-sensitive-ce"}, default="cost-sensitive"
-        What training minimises, equations of [ZE19]_. "cost-sensitive" (3.2): cross-entropy plus
-        ``alpha_robust`` times a penalty on the costly transformations that J does not exclude.
-        "robust" (2.7): the bound on the worst-case cross-entropy, whatever the costs.
-        "cost-sensitive-ce" (B.1): cost-sensitive cross-entropy, no robustness.
+        What training minimises, by equations of [ZE19]_. "cost-sensitive" (3.2): cross-entropy
+        plus ``alpha_robust`` times a penalty on the costly transformations that J does not exclude.
+        "robust" (2.7): the bound on the worst-case cross-entropy, regardless of costs.
+        "cost-sensitive-ce" (B.1): cost-sensitive cross-entropy, without robustness.
     alpha_robust : float, default=1.0
-        Weight of the penalty of "cost-sensitive". It sums over sensitive classes and targets: the
-        more of them, the smaller ``alpha_robust`` ([ZE19]_ use 4 for one pair of MNIST, .04 for
-        45 pairs with costs up to 81). See Notes for the search.
+        Weight of the penalty of "cost-sensitive". The penalty is a sum over sensitive classes and
+        targets: the more of them, the smaller ``alpha_robust`` should be ([ZE19]_ use 4 for one
+        pair of MNIST, .04 for 45 pairs with costs up to 81). See Notes for the search.
     eps_start : float, default=0.0
         Radius in the first epoch.
     warmup_epochs : int or None, default=None
-        Epochs over which the radius of training grows linearly from ``eps_start`` to ``eps``; None:
-        a third of ``max_epochs``.
+        Epochs over which the radius in training grows linearly from ``eps_start`` to ``eps``. If
+        None, a third of ``max_epochs``.
     projection : int or None, default=None
-        Dimension of the random projections that stand for exact bounds in training [Wong18]_: less
-        time and memory, for inputs larger than ``projection``. What they give is an estimate, so
+        Dimension of the random projections that replace exact bounds in training [Wong18]_, which
+        saves time and memory for inputs larger than ``projection``. They give estimates, so
         ``certify`` never uses them.
     optimizer : {"adam", "adamw", "sgd"} or torch optimizer class, default="adam"
         The optimiser; its parameters are ``net_params={"optimizer__weight_decay": 1e-4}``.
@@ -104,8 +104,8 @@ class ConvexRelaxationClassifier(TrainedClassifier):
     certify_batch_size : int or "auto", default="auto"
         Examples that are bounded at once in ``certify``; "auto" keeps to about 256 MB.
     device : {"auto", "cpu", "cuda", "cuda:1", "mps"} or torch.device, default="auto"
-        Where training and certification run; without float64, as on "mps", certification runs on
-        the CPU. The fitted module rests on the CPU.
+        Where training and certification run. As "mps" lacks float64, certification then runs on the
+        CPU. The fitted module is kept on the CPU.
     random_state : int, RandomState or None, default=None
         Seeds training; certificates are deterministic.
     verbose : int, default=0
@@ -122,7 +122,7 @@ class ConvexRelaxationClassifier(TrainedClassifier):
     net_ : skorch.NeuralNet
         The net that trained it. Pickles leave it out.
     history_ : skorch.history.History
-        One entry an epoch.
+        One entry per epoch.
     input_shape_ : tuple of int
         Shape of one input.
     n_features_in_ : int
@@ -136,8 +136,8 @@ class ConvexRelaxationClassifier(TrainedClassifier):
 
     Notes
     -----
-    Predictions and certificates are computed in float64, so that they speak of the same network.
-    Run in float32, its logits differ by about 1e-6 of their size: ask for margins above that.
+    Predictions and certificates are computed in float64, so that both apply to the same network.
+    In float32, its logits differ by about 1e-6 of their size: require margins larger than that.
 
     ``alpha_robust`` is found as in [ZE19]_ (Appendix A): the lowest cost-sensitive robust error at
     an accuracy of at least .96, on a coarse grid and then on a finer one::
@@ -150,8 +150,8 @@ class ConvexRelaxationClassifier(TrainedClassifier):
             cv=ShuffleSplit(1, test_size=0.2, random_state=0),
         ).fit(X, y)
 
-    Its tasks are the builders of :class:`CostMatrix`: ``pairwise``, ``seedwise``, ``targetwise``,
-    ``small_large``, ``large_small`` and ``vehicle_animal``.
+    The tasks of [ZE19]_ are builders of :class:`CostMatrix`: ``pairwise``, ``seedwise``,
+    ``targetwise``, ``small_large``, ``large_small`` and ``vehicle_animal``.
 
     References
     ----------
@@ -175,7 +175,7 @@ class ConvexRelaxationClassifier(TrainedClassifier):
     (5, 3)
     """
 
-    # No noise is added; the net that is shared with the smoothed classifier asks how much.
+    # No noise is added; the net, which is shared with the smoothed classifier, reads how much.
     sigma = 0.0
 
     def __init__(
@@ -256,7 +256,7 @@ class ConvexRelaxationClassifier(TrainedClassifier):
             data = check_training_data(self, X, y, sample_weight)
             objective = self._resolved_objective(data.encoded, data.weights)
             seed = draw_seed(self.random_state)
-            with seeded(seed, device):  # random projections, too, are drawn from torch's own
+            with seeded(seed, device):  # random projections, too, draw from torch's generator
                 net = new_net(self, objective, data.cost_matrix.matrix, optimizer, device, seed)
                 check_bounded_module(net.module_, self.input_shape_)
                 net.module_.to(memory_format=torch.contiguous_format)  # the package takes views
@@ -297,23 +297,23 @@ class ConvexRelaxationClassifier(TrainedClassifier):
         return logits.softmax(dim=1).numpy()
 
     def certify(self, X: Any, y: Any = None, *, eps: float | None = None) -> np.ndarray:
-        """Return the lower bounds J: how far each target stays behind within the ball.
+        """Return the lower bounds J: by how much each target stays behind within the ball.
 
         Parameters
         ----------
         X : array-like (n, d), array or tensor (n, ...), or Dataset
         y : array-like (n,), default=None
-            True labels. None, as in deployment: the predicted class takes their place.
+            True labels. If None, as in deployment, the predicted classes take their place.
         eps : float, default=None
             Radius, in place of the estimator's.
 
         Returns
         -------
         margins : ndarray (n, m), float64
-            J[i, j] <= logit_y - logit_j for every float32 input within ``eps`` of X[i], itself
-            taken in float32, with y the class of row i; J[i, j] > 0 certifies that none of them is
-            called ``classes_[j]``. nan where j = y, which is no target; -inf where no bound was
-            found.
+            J[i, j] <= logit_y - logit_j for every float32 input within ``eps`` of X[i] (rounded to
+            float32), where y is the class of row i; J[i, j] > 0 certifies that none of these inputs
+            is called ``classes_[j]``. nan where j = y, which is not a target; -inf where no bound
+            was found.
 
         Examples
         --------
@@ -352,8 +352,8 @@ class ConvexRelaxationClassifier(TrainedClassifier):
         metric : {"rob_cs", "rob_cost", "certified_accuracy"}, default="rob_cs"
             "rob_cs": share of sensitive examples with J > 0 for all their sensitive targets, which
             is 1 - cost-sensitive robust error; "rob_cost": mean cost of what J does not exclude,
-            Eq. 3.1 (smaller is better); "certified_accuracy": share of all with J > 0 for every
-            target.
+            Eq. 3.1 (smaller is better); "certified_accuracy": share of all examples with J > 0 for
+            every target.
         eps : float, default=None
             Radius, in place of the estimator's.
 
@@ -369,7 +369,7 @@ class ConvexRelaxationClassifier(TrainedClassifier):
     def certified_report(
         self, X: Any, y: Any = None, *, eps: float | None = None
     ) -> dict[str, Any]:
-        """Return every metric of [ZE19], under the names that the smoothed classifier uses too.
+        """Return every metric of [ZE19], under the names that the smoothed classifier also uses.
 
         Parameters
         ----------
@@ -384,7 +384,7 @@ class ConvexRelaxationClassifier(TrainedClassifier):
         report : dict
             ``classification_error``, ``cost_sensitive_robust_error``, ``rob_cost`` (the robust
             cost, Eq. 3.1), ``misclassification_cost``, ``robust_error`` (the share of examples not
-            certified against every target); the same as ``accuracy``, ``rob_cs``,
+            certified against every target); one minus each error as ``accuracy``, ``rob_cs``,
             ``certified_accuracy``; ``rob_cs_standard``, ``rob_standard_nonsensitive``,
             ``abstention_rate`` (0); ``precision`` and ``recall``, dicts by label;
             ``clean_error_matrix`` and ``robust_error_matrix``, arrays (m, m); ``eps``, ``norm``,
@@ -457,7 +457,7 @@ class ConvexRelaxationClassifier(TrainedClassifier):
             )
 
     def _box(self) -> tuple[float, float] | None:
-        """Return the bounds, widened by what rounding to float32 may move an input at one."""
+        """Return the bounds, widened as far as rounding to float32 may move an input at a bound."""
         if self.bounds is None:
             return None
         low, high = (float(value) for value in self.bounds)
@@ -506,7 +506,7 @@ class ConvexRelaxationClassifier(TrainedClassifier):
 
 
 def _batches(X: Any, size: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield slices of an array or Dataset with the inputs they hold."""
+    """Yield slices of an array or Dataset, each with its inputs."""
     for start in range(0, len(X), size):
         batch = slice(start, min(start + size, len(X)))
         if is_dataset(X):

@@ -24,7 +24,7 @@ from smoothcs.objectives.base import Objective, TrainingContext
 
 @dataclass(frozen=True)
 class TrainingBall:
-    """What perturbations training defends against.
+    """The perturbations that training defends against.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class TrainingBall:
     bounds : (float, float) or None
         Range of the entries of perturbed inputs.
     projection : int or None
-        Dimension of the random projections of [Wong18]_; None: exact bounds.
+        Dimension of the random projections of [Wong18]_. If None, bounds are exact.
     """
 
     eps: float
@@ -49,13 +49,13 @@ class TrainingBall:
     projection: int | None = None
 
     def eps_at(self, epoch: int) -> float:
-        """Return the radius in force after ``epoch`` finished epochs."""
+        """Return the radius to use after ``epoch`` finished epochs."""
         if epoch >= self.warmup_epochs:
             return self.eps
         return self.eps_start + (self.eps - self.eps_start) * epoch / self.warmup_epochs
 
     def margins(self, module: nn.Module, x: Tensor, y: Tensor, epoch: int) -> Tensor:
-        """Return J (b, m) of class ``y`` against every class; 0 for itself."""
+        """Return J (b, m) of class ``y`` against every class; 0 against itself."""
         return lower_bounds(
             plain_sequential(module),
             x,
@@ -68,7 +68,7 @@ class TrainingBall:
 
 
 class OverallRobust(Objective):
-    """Bound on the worst-case cross-entropy, whatever the costs: mean log(1 + sum_j exp(-J_j)).
+    """Bound on the worst-case cross-entropy, without costs: mean log(1 + sum_j exp(-J_j)).
 
     Eq. 2.7 of [ZE19]_, the objective of [WK18]_.
     """
@@ -77,7 +77,7 @@ class OverallRobust(Objective):
         self.ball = ball
 
     def validate(self) -> None:
-        """Check nothing: the estimator, whose parameters these are, has."""
+        """Check nothing: the estimator has checked these parameters, which are its own."""
 
     def per_example(
         self, module: nn.Module, x: Tensor, y: Tensor, context: TrainingContext
@@ -90,11 +90,11 @@ class OverallRobust(Objective):
 
 
 class CostSensitiveRobust(OverallRobust):
-    """Cross-entropy plus a penalty on the costly transformations alone, [ZE19]_ Eq. 3.2.
+    """Cross-entropy plus a penalty on costly transformations only, [ZE19]_ Eq. 3.2.
 
     CE + alpha_robust * sum over sensitive classes y of the mean over their examples of
     log(1 + sum_{j in Omega_y} C[y, j] exp(-J_j)). An example of class y therefore counts N / N_y
-    times in the penalty: over an epoch that is Eq. 3.2, however the batches fall.
+    times in the penalty: over an epoch this is Eq. 3.2, however it is divided into batches.
 
     Parameters
     ----------

@@ -581,7 +581,9 @@ REFUSED = {
     "DoubledCall": lambda: DoubledCall(nn.Flatten(), nn.Linear(16, 3)),
     "DoubledImpl": lambda: nn.Sequential(DoubledImpl(nn.Flatten(), nn.Linear(16, 3))),
     "Backwards": lambda: Backwards(nn.Flatten(), nn.ReLU(), nn.Linear(16, 3)),
-    "Flatten which does not flatten all": lambda: nn.Sequential(nn.Flatten(2), nn.Linear(16, 3)),
+    "Flatten which does not flatten the whole input": lambda: nn.Sequential(
+        nn.Flatten(2), nn.Linear(16, 3)
+    ),
 }
 
 
