@@ -5,3 +5,4 @@ from smoothcs.certification._certificates import Certificates as Certificates
 from smoothcs.certification._certify import Radii as Radii
 from smoothcs.certification._certify import certify_votes as certify_votes
 from smoothcs.certification._certify import radii_from_probabilities as radii_from_probabilities
+from smoothcs.certification._certify import with_costs as with_costs

@@ -197,21 +197,6 @@ class Certificates(Record):
             "mean_votes": float(self.votes.sum(axis=1).mean()),
         }
 
-    def with_costs(self, cost_matrix: Any) -> Certificates:
-        """The certificates of the same votes for other costs; nothing is sampled again."""
-        from smoothcs.certification._certify import certify_votes
-
-        same = ("sigma", "alpha", "y", "bound", "simultaneous", "blockers", "also_correct")
-        more = ("harmless_errors", "n", "decision", "input_error", "model")
-        return certify_votes(
-            self.selection_votes,
-            self.votes,
-            cost_matrix=cost_matrix,
-            level=None if np.ndim(self.level) == 0 else self.level,
-            classes=self.cost_matrix.classes,
-            **{name: getattr(self, name) for name in (*same, *more)},
-        )
-
     def to_frame(self) -> pd.DataFrame:
         """One row per input: labels and radii, one column per target; needs pandas."""
         columns: dict[str, Any] = {} if self.y is None else {"y": self.y}

@@ -218,6 +218,39 @@ def certify_votes(
     )
 
 
+def with_costs(certificates: Certificates, cost_matrix: Any) -> Certificates:
+    """The certificates of the same votes for other costs; nothing is sampled again.
+
+    Parameters
+    ----------
+    certificates : Certificates
+    cost_matrix : CostMatrix or anything it can be built from
+        Other costs of the same classes.
+
+    Returns
+    -------
+    certificates : Certificates
+
+    Examples
+    --------
+    >>> from smoothcs.certification import certify_votes, with_costs
+    >>> both = certify_votes([[2, 98]], [[20, 980]], sigma=0.5, y=[1])
+    >>> with_costs(both, [[0, 1], [0, 0]]).radius_group  # no mistake of class 1 costs anything
+    array([nan])
+    """
+    c = certificates
+    same = ("sigma", "alpha", "y", "bound", "simultaneous", "blockers", "also_correct")
+    more = ("harmless_errors", "n", "decision", "input_error", "model")
+    return certify_votes(
+        c.selection_votes,
+        c.votes,
+        cost_matrix=cost_matrix,
+        level=None if np.ndim(c.level) == 0 else c.level,
+        classes=c.cost_matrix.classes,
+        **{name: getattr(c, name) for name in (*same, *more)},
+    )
+
+
 def radii_from_probabilities(
     probabilities: ArrayLike,
     *,
