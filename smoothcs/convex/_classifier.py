@@ -31,6 +31,7 @@ from smoothcs._estimator._state import unchanged_on_error
 from smoothcs._net import check_module_output, new_net, resolve_optimizer
 from smoothcs._torch import resolve_devices, seeded
 from smoothcs._validation import check_choice, check_integer, check_positive, check_real
+from smoothcs.certification._metrics import SCORES
 from smoothcs.convex._bounds import (
     NORMS,
     certified_lower_bounds,
@@ -38,8 +39,8 @@ from smoothcs.convex._bounds import (
     exact_batch_size,
     require_convex_adversarial,
 )
+from smoothcs.convex._margins import CertifiedMargins
 from smoothcs.convex._objectives import CostSensitiveRobust, OverallRobust, TrainingBall
-from smoothcs.convex._report import SCORES, report, score_of
 from smoothcs.objectives import CostSensitiveCrossEntropy, Objective
 
 __all__ = ["ConvexRelaxationClassifier"]
@@ -364,7 +365,8 @@ class ConvexRelaxationClassifier(TrainedClassifier):
         """
         check_choice("metric", metric, SCORES)
         X, y, margins = self._margins_of(X, y, eps)
-        return score_of(metric, margins, y, self.cost_matrix_, check_weights(sample_weight, X))
+        certified = CertifiedMargins(margins, y, self.cost_matrix_)
+        return float(getattr(certified, metric)(None, check_weights(sample_weight, X)))
 
     def certified_report(
         self, X: Any, y: Any = None, *, eps: float | None = None
@@ -393,7 +395,7 @@ class ConvexRelaxationClassifier(TrainedClassifier):
         X, y, margins = self._margins_of(X, y, eps)
         label = self.classes_[self._logits(X).argmax(axis=1)]
         return {
-            **report(margins, label, y, self.cost_matrix_),
+            **CertifiedMargins(margins, y, self.cost_matrix_, label).report(),
             "eps": float(self.eps if eps is None else eps),
             "norm": self.norm,
         }

@@ -21,7 +21,7 @@ from smoothcs import CostMatrix, best_under, certified_scorer, rob_cs_scorer
 from smoothcs.convex import ConvexRelaxationClassifier
 from smoothcs.convex._bounds import certified_lower_bounds, lower_bounds, plain_sequential
 from smoothcs.convex._objectives import CostSensitiveRobust, OverallRobust, TrainingBall
-from smoothcs.convex._report import report, score_of
+from smoothcs.convex._margins import CertifiedMargins
 from smoothcs.modules import MLP, small_conv
 from smoothcs.objectives.base import TrainingContext
 
@@ -470,7 +470,7 @@ def test_reports_follow_the_definitions_of_the_paper():
     y = np.array([0, 0, 1, 2, 2])
     label = np.array([0, 0, 2, 2, 2])
     cost = CostMatrix([[0, 2, 5], [0, 0, 0], [10, 1, 0]]).align([0, 1, 2])
-    got = report(margins, label, y, cost)
+    got = CertifiedMargins(margins, y, cost, label).report()
     # Sensitive are the classes 0 and 2. A margin of 0 certifies nothing; -inf is a missing bound.
     assert got["cost_sensitive_robust_error"] == 2 / 4
     assert got["rob_cost"] == (0 + 2 + 0 + 10) / 4
@@ -479,9 +479,9 @@ def test_reports_follow_the_definitions_of_the_paper():
     assert got["robust_error"] == pytest.approx(3 / 5)
     assert got["n_sensitive"] == 4
     assert_allclose(got["robust_error_matrix"], [[nan, 0.5, 0.0], [0.0, nan, 1.0], [0.5, 0.0, nan]])
-    assert score_of("rob_cs", margins, y, cost) == 2 / 4
+    assert CertifiedMargins(margins, y, cost).rob_cs() == 2 / 4
     weights = np.array([3.0, 1.0, 7.0, 1.0, 0.0])
-    assert score_of("rob_cs", margins, y, cost, weights) == pytest.approx(4 / 5)
+    assert CertifiedMargins(margins, y, cost).rob_cs(None, weights) == pytest.approx(4 / 5)
 
 
 def test_without_a_sensitive_example_scores_are_nan_and_say_so(blobs):

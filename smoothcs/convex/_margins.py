@@ -1,0 +1,64 @@
+"""Margins in, the metrics of [ZE19]_ out: a margin certifies where it is > 0.
+
+References
+----------
+.. [ZE19] Zhang, Evans, "Cost-Sensitive Robustness against Adversarial Examples", ICLR 2019.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smoothcs import metrics
+from smoothcs.certification._metrics import CertifiedMetrics
+from smoothcs.cost import CostMatrix
+
+
+class CertifiedMargins(CertifiedMetrics):
+    """Lower bounds (n, m) on logit_y - logit_j within the ball; nan at a row's own class.
+
+    Metrics that ask whether a radius is > eps are asked here whether a margin is > 0.
+    """
+
+    def __init__(
+        self,
+        margins: NDArray[np.float64],
+        y: NDArray[Any],
+        cost_matrix: CostMatrix,
+        label: NDArray[Any] | None = None,
+    ) -> None:
+        self.margins, self.y, self.cost_matrix = margins, y, cost_matrix
+        # A class that no other overtakes is the one predicted.
+        self.label = y if label is None else label
+
+    def report(self, eps: float | None = None) -> dict[str, Any]:
+        """Return every metric by its name; ``precision`` and ``recall`` by label."""
+        values = super().report(None)
+        return {
+            "classification_error": 1 - values["accuracy"],
+            "cost_sensitive_robust_error": 1 - values["rob_cs"],
+            "robust_error": 1 - values["certified_accuracy"],
+            **values,
+        }
+
+    def robust_error_matrix(self, eps: Any = None) -> NDArray[np.float64]:
+        """Entry (i, j): share of the examples of class i not certified against target j."""
+        y = self._truth("robust_error_matrix")
+        return metrics.robust_error_matrix(y, self.margins, classes=self.classes, eps=0.0)
+
+    def _at(self, kind: str, eps: Any) -> tuple[float, NDArray[np.float64]]:
+        if kind == "pair":
+            return 0.0, self.margins
+        if kind == "label":
+            return 0.0, np.ones(len(self.margins))
+        targets = ~np.isnan(self.margins)
+        if kind == "group":
+            targets &= self.cost_matrix.omega[self.cost_matrix.encode(self._truth("rob_cs"))]
+        # A row without targets has nothing to certify.
+        return 0.0, np.where(targets, self.margins, np.inf).min(axis=1)
+
+    def _abstained(self) -> NDArray[np.bool_]:
+        return np.zeros(len(self.margins), dtype=bool)
