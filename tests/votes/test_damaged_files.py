@@ -51,13 +51,7 @@ RUNS = {"fixed": fixed, "scheduled": scheduled}
 
 def split(content):
     """Cut a file into its header and its records."""
-    end = 16 + struct.unpack_from("<I", content, 8)[0]
-    parts = [content[:end]]
-    while end < len(content):
-        stop = end + 8 + struct.unpack_from("<I", content, end)[0]
-        parts.append(content[end:stop])
-        end = stop
-    return parts
+    return content.splitlines(keepends=True)
 
 
 def flip_bits(content, rng):
@@ -91,12 +85,17 @@ def zeros_behind(content, rng):
     return truncate(content, rng) + bytes(int(rng.integers(1, 300)))
 
 
-def overwrite_a_length(content, rng):
-    parts = split(content)
-    i = int(rng.integers(len(parts)))
-    at = sum(map(len, parts[:i])) + (8 if i == 0 else 0)
-    length = int(rng.choice([0, 1, 56, 57, 58, 81, 105, 10**6, 2**31, 2**32 - 1]))
-    return content[:at] + struct.pack("<I", length) + content[at + 4 :]
+def break_lines(content, rng):
+    changed = bytearray(content)
+    for at in rng.integers(len(content), size=rng.integers(1, 4)):
+        changed[at] = ord("\n")
+    return bytes(changed)
+
+
+def join_lines(content, rng):
+    lines = split(content)
+    i = int(rng.integers(len(lines)))
+    return b"".join(lines[:i]) + lines[i].rstrip() + b"".join(lines[i + 1 :])
 
 
 def shuffle_records(content, rng):
@@ -125,7 +124,8 @@ MUTATIONS = [
     delete,
     zero,
     zeros_behind,
-    overwrite_a_length,
+    break_lines,
+    join_lines,
     shuffle_records,
     duplicate_records,
     drop_records,
@@ -145,7 +145,7 @@ def test_a_damaged_file_is_refused_or_ends_with_the_same_votes(run, mutate, tmp_
         damaged = mutate(content, rng)
         path.write_bytes(damaged)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "the last record", UserWarning)
+            warnings.filterwarnings("ignore", "the last line", UserWarning)
             try:
                 votes = RUNS[run](path)
             except ValueError as error:
@@ -168,41 +168,42 @@ def test_a_damaged_file_is_refused_or_ends_with_the_same_votes(run, mutate, tmp_
 # ------------------------------------------- resume files, forged: every checksum is right
 
 
+def sealed(text):
+    return text + b', "crc32": "%08x"}\n' % zlib.crc32(text)
+
+
+def changed(line, **changes):
+    fields = {**json.loads(line), **changes}
+    del fields["crc32"]
+    return sealed(json.dumps({k: v for k, v in fields.items() if v is not ...}).encode()[:-1])
+
+
 def with_header(content, **changes):
-    parts = split(content)
-    header = {**json.loads(parts[0][12:-4]), **changes}
-    header = {k: v for k, v in header.items() if v is not ...}
-    return raw_header(json.dumps(header).encode()) + b"".join(parts[1:])
+    header, *others = split(content)
+    return changed(header, **changes) + b"".join(others)
 
 
-def raw_header(text):
-    return b"SMOOTHCS" + struct.pack("<I", len(text)) + text + struct.pack("<I", zlib.crc32(text))
-
-
-def with_body(content, change):
-    """Change the body of the first record, and its length and CRC to match."""
+def with_record(content, **changes):
+    """Change the first record, and its checksum to match."""
     header, first, *others = split(content)
-    body = change(first[4:-4])
-    record = struct.pack("<I", len(body)) + body + struct.pack("<I", zlib.crc32(body))
-    return header + record + b"".join(others)
+    return header + changed(first, **changes) + b"".join(others)
 
 
-def counts(*numbers):
-    return struct.pack(f"<{len(numbers)}q", *numbers)
+def header_of(rest):
+    return sealed(b'{"smoothcs": "votes", "format": 1, "sigma": ' + rest)
 
 
 def twice_with_other_votes(content):
     header, first, *others = split(content)
-    forged = with_body(header + first, lambda b: b[:57] + counts(20, 20, 20))
-    return header + first + forged[len(header) :] + b"".join(others)
+    return header + first + changed(first, votes=[[20, 20, 20]]) + b"".join(others)
 
 
 FORGED = {
-    "header-no-json": (lambda c: raw_header(b"{") + c, "damaged header"),
-    "header-no-text": (lambda c: raw_header(b"\xff\xfe") + c, "damaged header"),
-    "header-list": (lambda c: raw_header(b"[1]") + c, "damaged header"),
-    "header-deep": (lambda c: raw_header(b"[" * 10**5) + c, "damaged header"),
-    "header-pickle": (lambda c: raw_header(pickle.dumps(1)) + c, "damaged header"),
+    "header-no-json": (lambda c: header_of(b"{") + c, "damaged header"),
+    "header-no-text": (lambda c: header_of(b"\xff\xfe") + c, "damaged header"),
+    "header-deep": (lambda c: header_of(b"[" * 10**5) + c, "damaged header"),
+    "header-pickle": (lambda c: header_of(pickle.dumps(1)) + c, "damaged header"),
+    "header-short": (lambda c: header_of(b"1.0") + c, "another key"),
     "header-without-classes": (lambda c: with_header(c, n_classes=...), "another n_classes"),
     "header-more": (lambda c: with_header(c, surprise=1), "another surprise"),
     "header-sigma-nan": (lambda c: with_header(c, sigma=float("nan")), "another sigma"),
@@ -213,26 +214,27 @@ FORGED = {
     "batch-size-true": (lambda c: with_header(c, batch_size=True), "batch_size is True"),
     "batch-size-huge": (lambda c: with_header(c, batch_size=10**15), "batch_size is 1000"),
     "batch-size-missing": (lambda c: with_header(c, batch_size=...), "batch_size is None"),
-    "body-empty": (lambda c: with_body(c, lambda b: b""), "impossible length 0"),
-    "body-short": (lambda c: with_body(c, lambda b: b[:30]), "impossible length 30"),
-    "body-odd": (lambda c: with_body(c, lambda b: b + b"x"), "impossible length 82"),
-    "purpose-7": (lambda c: with_body(c, lambda b: b"\x07" + b[1:]), "no record of votes"),
-    "negative-votes": (
-        lambda c: with_body(c, lambda b: b[:57] + counts(100, -40, 0)),
-        "no record of votes",
-    ),
+    "record-without-votes": (lambda c: with_record(c, votes=...), "line 2 holds no votes"),
+    "record-with-more": (lambda c: with_record(c, more=1), "line 2 holds no votes"),
+    "purpose-7": (lambda c: with_record(c, purpose=7), "line 2 holds no votes"),
+    "negative-votes": (lambda c: with_record(c, votes=[[100, -40, 0]]), "line 2 holds no votes"),
     "falling-votes": (
-        lambda c: with_body(c, lambda b: b[:57] + counts(60, 0, 0, 20, 20, 20)),
-        "no record of votes",
+        lambda c: with_record(c, votes=[[60, 0, 0], [20, 20, 20]]),
+        "line 2 holds no votes",
     ),
-    "too-many-votes": (lambda c: with_body(c, lambda b: b[:57] + counts(60, 1, 0)), "n = 60"),
-    "no-votes": (lambda c: with_body(c, lambda b: b[:57]), "expected one look at n = 60"),
-    "other-index": (
-        lambda c: with_body(c, lambda b: b[:1] + struct.pack("<Q", 5) + b[9:]),
-        r"other data: X\[5\]",
+    "too-many-votes": (lambda c: with_record(c, votes=[[60, 1, 0]]), "expected 60 votes"),
+    "no-votes": (lambda c: with_record(c, votes=[]), "expected 60 votes at look 1"),
+    "look-too-many": (
+        lambda c: with_record(c, votes=[[60, 0, 0], [60, 1, 0]]),
+        "expected no votes at look 2",
     ),
+    "same-look-twice": (
+        lambda c: with_record(c, votes=[[60, 0, 0], [60, 0, 0]]),
+        "expected no votes at look 2",
+    ),
+    "other-index": (lambda c: with_record(c, index=5), r"other data: X\[5\]"),
     "huge-index": (
-        lambda c: with_body(c, lambda b: b[:1] + b"\xff" * 8 + b[9:]),
+        lambda c: with_record(c, index=2**64 - 1),
         r"other data: X\[18446744073709551615\]",
     ),
     "two-answers": (twice_with_other_votes, "of input 0 twice, and they differ"),
@@ -255,10 +257,10 @@ def test_a_damaged_part_beside_a_resume_file_is_refused_and_kept(tmp_path):
     path = tmp_path / "votes"
     expected = fixed(path)
     part = tmp_path / "votes.part-0123456789ab"
-    part.write_bytes(b"SMOOTHCS garbage")
+    part.write_bytes(b'{"smoothcs": "votes", "format": garbage')
     with pytest.raises(ValueError, match="part-0123456789ab.* damaged"):
         fixed(path)
-    assert part.read_bytes() == b"SMOOTHCS garbage"
+    assert part.read_bytes() == b'{"smoothcs": "votes", "format": garbage'
     part.unlink()
     np.testing.assert_array_equal(fixed(path), expected)
 
