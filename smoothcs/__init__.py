@@ -2,6 +2,7 @@
 
 from smoothcs._classifier import CostSensitiveSmoothedClassifier
 from smoothcs._estimator._certify import CertificationInterrupted
+from smoothcs._estimator._scale import category_scale
 from smoothcs._estimator._unwrap import certified_report, certify, certify_at
 from smoothcs._version import __version__
 from smoothcs.certification import Certificates, CertifiedAt, certify_votes
@@ -29,6 +30,7 @@ __all__ = [
     "WeightedVotes",
     "__version__",
     "best_under",
+    "category_scale",
     "certified_accuracy_scorer",
     "certified_report",
     "certified_scorer",

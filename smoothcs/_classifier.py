@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from typing_extensions import Self
 
+from smoothcs._estimator._base import base_classifier, check_costs, with_costs
 from smoothcs._estimator._certify import (
     certify_at_eps,
     certify_radii,
@@ -37,10 +38,13 @@ from smoothcs._estimator._inputs import (
     check_labels,
     check_weights,
     encode_labels,
+    first_input,
     is_dataset,
     resolve_abstain_label,
     with_abstentions,
 )
+from smoothcs._estimator._models import fit_on_noisy_copies, is_model
+from smoothcs._estimator._scale import resolve_noise_scale
 from smoothcs._estimator._state import unchanged_on_error
 from smoothcs._net import (
     check_module_output,
@@ -59,7 +63,7 @@ from smoothcs._validation import (
 from smoothcs.certification import Certificates, CertifiedAt, certify_votes
 from smoothcs.certification._metrics import SCORES
 from smoothcs.cost import CostMatrix, as_cost_matrix
-from smoothcs.decision import BOUNDS, WeightedVotes, as_decision
+from smoothcs.decision import BOUNDS, MinCost, WeightedVotes, read_decision
 from smoothcs.objectives import resolve_objective
 from smoothcs.sequential import KINDS, PredictionRule
 from smoothcs.sequential.planning import plan_votes
@@ -89,7 +93,9 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
     module : nn.Module class, factory or instance, default=None
         The base classifier; it returns logits (b, n_classes). A class or factory is called with
         those of ``n_features``, ``n_classes`` and ``input_shape`` that its signature names, an
-        instance is copied. None: :class:`smoothcs.modules.MLP`, sized from the data.
+        instance is copied. None: :class:`smoothcs.modules.MLP`, sized from the data. An unfitted
+        scikit-learn classifier is cloned and trained on ``n_copies`` noisy copies of each row; the
+        parameters of the objective, the optimiser and the epochs then mean nothing.
     cost_matrix : array (m, m), DataFrame, dict, CostMatrix or None, default=None
         Entry [y, k] is the cost of calling a ``y`` a ``k``; a dict maps (seed, target) labels to
         costs. None: all mistakes cost 1.
@@ -98,6 +104,13 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         whose parameters are then reached as ``objective__...``.
     sigma : float, default=0.25
         Standard deviation of the noise, in the units of ``X``.
+    noise_scale : None, array or dict, default=None
+        Column j gets noise of standard deviation ``sigma * noise_scale[j]``: a change of units, so
+        that radii are those of ``||perturbation / noise_scale||_2``. 0: no noise, for what an
+        attacker cannot change (a category, a verified age). A dict holds scales by column name or
+        pattern (``{"job_*": 0}``), 1 elsewhere; see :func:`smoothcs.category_scale`.
+    n_copies : int, default=10
+        If ``module`` is a scikit-learn classifier, noisy copies of each row to train on.
     eps : float or None, default=None
         The radius at which ``score`` is taken, in the units of ``X``; None: ``sigma``.
     alpha : float, default=0.001
@@ -108,12 +121,19 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
     bound : {"exact", "closed-form", "paper"}, default="exact"
         How votes become certificates; see :func:`smoothcs.certify_votes`. With
         "exact", ``score`` and ``certified_report`` draw only the votes that they need.
-    decision : None, "argmax" or WeightedVotes, default=None
-        How votes become a label; predictions, certificates and scores all follow it, also when it
-        is set after ``fit``. None and "argmax": the class with the most votes.
-        ``WeightedVotes({"malignant": 3})``: the largest weighted vote, ``argmax_k w_k h_k``, with
-        weights by label (1 for labels left out) or in the order of the classes.
+    decision : None, "argmax", dict, array, "min-cost" or WeightedVotes, default=None
+        How scores and votes become a label; predictions, certificates and scores all follow it,
+        also when it is set after ``fit``. It acts on the scores of each noisy copy, before the
+        vote: None and "argmax" take the likeliest class. A dict by label (1 for labels left out)
+        or an array holds weights of scores: ``{"malignant": 3}`` counts the probability of
+        "malignant" three times. "min-cost" takes the class of least expected cost: by the
+        ``costs`` of the example where they are given, else by ``decision_costs``, else by
+        ``cost_matrix``, in which every mistake must then cost something. For models that answer
+        labels only, ``WeightedVotes({"malignant": 3})`` weighs the votes instead.
         :class:`smoothcs.TunedDecisionClassifier` finds weights.
+    decision_costs : see ``cost_matrix``, default=None
+        Costs by which "min-cost" decides; ``CostMatrix(...).with_default(1.0)`` fills free
+        mistakes.
     abstain_label : label, "auto" or None, default="auto"
         What ``predict`` returns where the vote is too close to call. "auto": -1 for numbers,
         "abstain" for strings. None: never abstain.
@@ -213,6 +233,9 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         n_prediction: int = 1_000,
         bound: str = "exact",
         decision: Any = None,
+        decision_costs: Any = None,
+        noise_scale: Any = None,
+        n_copies: int = 10,
         abstain_label: Any = "auto",
         optimizer: Any = "adam",
         lr: float = 1e-3,
@@ -240,6 +263,9 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         self.n_prediction = n_prediction
         self.bound = bound
         self.decision = decision
+        self.decision_costs = decision_costs
+        self.noise_scale = noise_scale
+        self.n_copies = n_copies
         self.abstain_label = abstain_label
         self.optimizer = optimizer
         self.lr = lr
@@ -258,7 +284,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
 
     # ------------------------------------------------------------------ training
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, costs: Any = None) -> Self:
         """Train the base classifier under Gaussian noise.
 
         Parameters
@@ -269,6 +295,9 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             Labels: integers, strings or booleans.
         sample_weight : array-like (n,), default=None
             Non-negative weights that multiply every per-example term of the objective.
+        costs : array-like (n, m, m), default=None
+            ``costs[i, y, k]`` is what calling example i, of class y, a k costs. Objectives that
+            know costs use them, scaled to a mean of 1, in place of the cost matrix.
 
         Returns
         -------
@@ -285,20 +314,29 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             device = resolve_devices(self.device, training=True)[0]
             objective = resolve_objective(self.objective)
             objective.validate()
+            check_integer("n_copies", self.n_copies)
             warm = self.warm_start and hasattr(self, "net_")
-            data = check_training_data(self, X, y, sample_weight, reset=not warm)
+            data = check_training_data(self, X, y, sample_weight, costs, reset=not warm)
             abstain_label = resolve_abstain_label(self.abstain_label, data.classes)
-            self._check_votes(self._decision(data.classes))
+            self._check_votes(
+                read_decision(
+                    self.decision, data.cost_matrix, self.decision_costs, costs is not None
+                )
+            )
+            scale = self._scale()
             seed = draw_seed(self.random_state)
-            with seeded(seed, device):
-                costs = data.cost_matrix.matrix
-                if warm:
-                    net = continued_net(self, data.classes, objective, costs, seed)
-                else:
-                    net = new_net(self, objective, costs, optimizer, device, seed)
-                check_module_output(net, data.X, len(data.classes))
-                net.train_on(data.dataset())
-            self._keep(net, data)
+            if is_model(self.module):
+                self._keep_model(fit_on_noisy_copies(self, data, scale, seed), data)
+            else:
+                with seeded(seed, device):
+                    matrix = data.cost_matrix.matrix
+                    if warm:
+                        net = continued_net(self, data.classes, objective, matrix, seed, scale)
+                    else:
+                        net = new_net(self, objective, matrix, optimizer, device, seed, scale)
+                    check_module_output(net, data.X, len(data.classes))
+                    net.train_on(data.dataset())
+                self._keep(net, data)
             self.objective_, self.abstain_label_ = objective, abstain_label
             self.vote_key_ = make_key(None if self.random_state is None else seed)
         return self
@@ -313,7 +351,8 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         ----------
         module : nn.Module, fitted scikit-learn classifier, or callable
             A callable takes a float32 array (b, ...) and returns logits (b, m) or integer class
-            indices (b,). Of a scikit-learn classifier, ``predict`` is used.
+            indices (b,); for a decision by scores, probabilities (b, m). Of a scikit-learn
+            classifier, ``predict`` is used, or ``predict_proba`` for a decision by scores.
         classes : int or array-like (m,)
             The labels, in the order of the module's outputs; an int m means 0 ... m - 1.
         cost_matrix : see the class
@@ -365,7 +404,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
 
     # ------------------------------------------------------------------ prediction
 
-    def predict(self, X: Any) -> NDArray[np.generic]:
+    def predict(self, X: Any, costs: Any = None) -> NDArray[np.generic]:
         """Predict the class that wins the vote, or abstain.
 
         The smoothed classifier's class is returned where the two-sided binomial test between the
@@ -393,14 +432,14 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         """
         check_is_fitted(self)
         if self.abstain_label_ is None:
-            votes = self._votes(X, self._n("n_prediction"), "prediction")
-            return self.classes_[self._decision().winner(votes)]
-        decided = self._decided_label(X)
+            votes = self._votes(X, costs, self._n("n_prediction"), "prediction")
+            return self.classes_[self._decision(costs).winner(votes)]
+        decided = self._decided_label(X, costs)
         abstained = decided < 0
         labels = self.classes_[np.where(abstained, 0, decided)]
         return with_abstentions(labels, abstained, self.abstain_label_)
 
-    def abstains(self, X: Any) -> NDArray[np.bool_]:
+    def abstains(self, X: Any, costs: Any = None) -> NDArray[np.bool_]:
         """Tell where the vote is too close to call at ``alpha``.
 
         Parameters
@@ -412,20 +451,20 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         abstained : ndarray of bool (n,)
             Also when ``abstain_label`` is None.
         """
-        return self._decided_label(X) < 0
+        return self._decided_label(X, costs) < 0
 
-    def _decided_label(self, X: Any) -> NDArray[np.intp]:
+    def _decided_label(self, X: Any, costs: Any) -> NDArray[np.intp]:
         """Return the class index of each input, -1 where it cannot be decided."""
         check_is_fitted(self)
         n_max = self._n("n_prediction")
         X = check_inputs(self, X, reset=False)
         rule = PredictionRule(
-            len(X), alpha=self.alpha, n_max=n_max, weights=self._decision().weights
+            len(X), alpha=self.alpha, n_max=n_max, weights=self._decision(costs).weights
         )
-        self._draw(X)(rule, purpose="prediction")
+        self._draw(X, costs)(rule, purpose="prediction")
         return rule.label
 
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+    def predict_proba(self, X: Any, costs: Any = None) -> NDArray[np.float64]:
         """Return each class's share of the ``n_prediction`` votes.
 
         Parameters
@@ -438,7 +477,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             Of the votes as they were cast: with weighted votes, the largest share need not be that
             of the class that :meth:`predict` returns.
         """
-        votes = self._votes(X, self._n("n_prediction"), "prediction")
+        votes = self._votes(X, costs, self._n("n_prediction"), "prediction")
         return votes / votes.sum(axis=1, keepdims=True)
 
     # ------------------------------------------------------------------ certification
@@ -448,6 +487,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         X: Any,
         y: Any = None,
         *,
+        costs: Any = None,
         cost_matrix: Any = None,
         simultaneous: bool = True,
         blockers: bool | int = True,
@@ -470,6 +510,9 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         y : array-like (n,), default=None
             True labels, whose rows of the cost matrix apply. None, as in deployment: the row of
             the predicted class applies.
+        costs : array-like (n, m, m), default=None
+            Costs of each example, ``costs[i, y, k]`` of calling a y a k: what "min-cost" decides
+            by, and the metrics in money are in. An attacker is taken not to change them.
         cost_matrix : see the class, default=None
             Costs to use in place of ``cost_matrix_``.
         simultaneous : bool, default=True
@@ -514,14 +557,15 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         >>> certificates.radius_pair.shape
         (5, 3)
         """
-        X, y, costs, errors = self._certifiable(X, y, cost_matrix, also_correct, harmless_errors)
-        decision = self._decision()
+        checked = self._certifiable(X, y, costs, cost_matrix, also_correct, harmless_errors)
+        X, y, costs, cost_matrix, errors = checked
+        decision = self._decision(costs)
         n_estimation = self._n("n_estimation")
         certificates = partial(
             certify_votes,
             sigma=self.sigma,
             alpha=self.alpha,
-            cost_matrix=costs,
+            cost_matrix=cost_matrix,
             y=y,
             decision=decision,
             bound=self.bound,
@@ -530,8 +574,9 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             also_correct=also_correct,
             harmless_errors=harmless_errors,
             input_error=errors,
+            **self._notes(costs),
         )
-        draw, n_selection = self._draw(X, resume_from), self._n("n_selection")
+        draw, n_selection = self._draw(X, costs, resume_from), self._n("n_selection")
         if radius_tol is None:
             return certify_radii(draw, n_selection, n_estimation, certificates)
         self._check_sequential("radius_tol")
@@ -539,7 +584,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             draw,
             n_selection,
             certificates,
-            partial(self._omega, costs, y),
+            partial(_omega, cost_matrix, decision, y),
             decision,
             radius_tol=radius_tol,
             sigma=self.sigma,
@@ -556,6 +601,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         *,
         kinds: str | Collection[str] = ("group",),
         n_max: int | None = None,
+        costs: Any = None,
         cost_matrix: Any = None,
         blockers: bool | int = True,
         also_correct: bool = False,
@@ -579,7 +625,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         n_max : int, default=None
             Most estimation votes an input may use; None: ``n_estimation``. It may be larger, since
             few inputs use them all.
-        cost_matrix, blockers, also_correct, harmless_errors, resume_from
+        costs, cost_matrix, blockers, also_correct, harmless_errors, resume_from
             As in :meth:`certify`.
         **looks
             When to look at the votes: ``first_look``, ``growth``, ``final_share`` and ``futility``
@@ -604,16 +650,17 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         >>> clf.certify_at(X[:5], y[:5], [0.1, 0.2]).certified_group.shape
         (5, 2)
         """
-        X, y, costs, errors = self._certifiable(X, y, cost_matrix, also_correct, harmless_errors)
+        checked = self._certifiable(X, y, costs, cost_matrix, also_correct, harmless_errors)
+        X, y, costs, cost_matrix, errors = checked
         self._check_sequential("certify_at")
-        decision = self._decision()
+        decision = self._decision(costs)
         n_max = self._n("n_estimation") if n_max is None else n_max
         # With so few votes there is a single look, at the whole of alpha.
         decision.check_can_certify(check_integer("n_max", n_max), self.alpha, "exact", "n_max")
         return certify_at_eps(
-            self._draw(X, resume_from),
+            self._draw(X, costs, resume_from),
             self._n("n_selection"),
-            partial(self._omega, costs, y),
+            partial(_omega, cost_matrix, decision, y),
             decision,
             eps=self._eps(eps),
             kinds=kinds,
@@ -622,15 +669,18 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             n_max=n_max,
             # Rounded up, so that the claim of an input seldom depends on the others.
             input_error=float(2.0 ** np.ceil(np.log2(errors.max()))),
-            correct=costs.encode(y) if also_correct else None,
-            cost_matrix=costs,
+            correct=cost_matrix.encode(y) if also_correct else None,
+            cost_matrix=cost_matrix,
             y=y,
             harmless_errors=harmless_errors,
+            notes=self._notes(costs),
             blockers=blockers,
             **looks,
         )
 
-    def certify_radius(self, X: Any, y: Any = None, kind: str = "group") -> NDArray[np.float64]:
+    def certify_radius(
+        self, X: Any, y: Any = None, kind: str = "group", *, costs: Any = None
+    ) -> NDArray[np.float64]:
         """Return certified radii, in the units of ``X``; 0 where nothing is certified.
 
         Parameters
@@ -648,11 +698,11 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             nan where a radius is not defined (no sensitive target).
         """
         check_choice("kind", kind, RADII)
-        radii: NDArray[np.float64] = getattr(self.certify(X, y), f"radius_{kind}")
+        radii: NDArray[np.float64] = getattr(self.certify(X, y, costs=costs), f"radius_{kind}")
         return radii
 
     def plan_votes(
-        self, X: Any, y: Any = None, *, eps: Any = None, power: float = 0.9
+        self, X: Any, y: Any = None, *, eps: Any = None, power: float = 0.9, costs: Any = None
     ) -> NDArray[np.float64]:
         """Estimate how many votes a decision at ``eps`` will need, before spending them.
 
@@ -672,8 +722,8 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             From ``n_selection`` votes an input, hence rough; inf where the radius looks smaller
             than eps, 0 where the class has no sensitive target.
         """
-        votes = self._votes(X, self._n("n_selection"), "selection")
-        decision = self._decision()
+        votes = self._votes(X, costs, self._n("n_selection"), "selection")
+        decision = self._decision(costs)
         labels = self.classes_[decision.winner(votes)]
         if y is not None:
             labels = check_labels(X, y, self)
@@ -696,6 +746,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         y: Any = None,
         sample_weight: Any = None,
         *,
+        costs: Any = None,
         metric: str = "rob_cs",
         eps: float | None = None,
     ) -> float:
@@ -727,14 +778,20 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         certificates: Certificates | CertifiedAt
         if self.bound == "exact":
             kind = {"rob_cs": "group", "rob_cost": "pair", "certified_accuracy": "standard"}[metric]
-            certificates = self.certify_at(X, y, eps, kinds=(kind,))
+            certificates = self.certify_at(X, y, eps, kinds=(kind,), costs=costs)
         else:
-            certificates = self.certify(X, y)
+            certificates = self.certify(X, y, costs=costs)
         weights = check_weights(sample_weight, X)
         return float(getattr(certificates, metric)(eps, sample_weight=weights))
 
     def certified_report(
-        self, X: Any, y: Any = None, *, eps: float | None = None, n_estimation: int | None = None
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        costs: Any = None,
+        eps: float | None = None,
+        n_estimation: int | None = None,
     ) -> dict[str, Any]:
         """Return every certified metric at ``eps`` from one Monte Carlo pass.
 
@@ -765,9 +822,11 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             raise ValueError(f"eps must be one number for a report; got {eps!r}.")
         y = check_labels(X, y, self)
         if self.bound == "exact":
-            return self.certify_at(X, y, eps, kinds=KINDS, n_max=n_estimation).report(eps)
+            return self.certify_at(X, y, eps, kinds=KINDS, n_max=n_estimation, costs=costs).report(
+                eps
+            )
         clf = self if n_estimation is None else copy(self).set_params(n_estimation=n_estimation)
-        return clf.certify(X, y).report(eps)
+        return clf.certify(X, y, costs=costs).report(eps)
 
     # ------------------------------------------------------------------ shared steps
 
@@ -781,14 +840,27 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
     def _n(self, name: str, value: int | None = None) -> int:
         return check_integer(name, getattr(self, name) if value is None else value)
 
-    def _draw(self, X: Any, resume_from: Any = None) -> partial[NDArray[np.int64]]:
+    def _draw(
+        self, X: Any, costs: Any = None, resume_from: Any = None
+    ) -> partial[NDArray[np.int64]]:
         """Return ``sample_votes`` with all filled in but the number of votes and the purpose."""
+        n_classes = len(self.classes_)
+        shape = np.shape(first_input(X)) if is_dataset(X) else X.shape[1:]
+        rule, scale = self._decision(costs).inside, self._scale(shape)
+        own_costs = isinstance(rule, MinCost) and rule.needs_costs
+        own = check_costs(costs, len(X), n_classes)
+        if own_costs and own is not None:
+            # Costs are entries of the input that have no noise.
+            X = with_costs(X, own)
+            scale = np.ones(shape, np.float32) if scale is None else scale
+            scale = np.append(scale.ravel(), np.zeros(n_classes**2, np.float32))
         return partial(
             sample_votes,
-            self.module_,
+            base_classifier(self.module_, rule, shape, n_classes, own_costs),
             X,
             sigma=check_positive("sigma", self.sigma),
-            n_classes=len(self.classes_),
+            n_classes=n_classes,
+            noise_scale=scale,
             random_state=self.vote_key_,
             precision=self.precision,
             device=self.device,
@@ -799,22 +871,38 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             verbose=self.verbose,
         )
 
-    def _votes(self, X: Any, n: int, purpose: str) -> NDArray[np.int64]:
+    def _votes(self, X: Any, costs: Any, n: int, purpose: str) -> NDArray[np.int64]:
         check_is_fitted(self)
-        return self._draw(check_inputs(self, X, reset=False))(n, purpose=purpose)
+        return self._draw(check_inputs(self, X, reset=False), costs)(n, purpose=purpose)
+
+    def _scale(self, shape: tuple[int, ...] | None = None) -> NDArray[np.float32] | None:
+        """Return the scale of the noise of each entry of an input, or None."""
+        names = getattr(self, "feature_names_in_", None)
+        return resolve_noise_scale(self.noise_scale, shape or self.input_shape_, names)
+
+    def _notes(self, costs: Any) -> dict[str, Any]:
+        """Return what certificates keep of the costs and the noise."""
+        return {"costs": costs, "noise_scale": self._scale()}
 
     def _certifiable(
-        self, X: Any, y: Any, cost_matrix: Any, also_correct: bool, harmless_errors: str
-    ) -> tuple[Any, NDArray[Any] | None, CostMatrix, NDArray[np.float64]]:
-        """Return checked inputs, labels, costs, and what rounding takes off the radii."""
+        self,
+        X: Any,
+        y: Any,
+        costs: Any,
+        cost_matrix: Any,
+        also_correct: bool,
+        harmless_errors: str,
+    ) -> tuple[Any, Any, Any, CostMatrix, NDArray[np.float64]]:
+        """Return checked inputs, labels and costs, and what rounding takes off the radii."""
         check_is_fitted(self)
         check_probability("alpha", self.alpha)
         check_choice("bound", self.bound, BOUNDS)
-        self._check_votes(self._decision())
-        costs = self.cost_matrix_
-        if cost_matrix is not None:
-            costs = as_cost_matrix(cost_matrix, classes=self.classes_)
+        self._check_votes(self._decision(costs))
+        if cost_matrix is None:
+            cost_matrix = self.cost_matrix_
+        cost_matrix = as_cost_matrix(cost_matrix, classes=self.classes_)
         X = check_inputs(self, X, reset=False)
+        costs = check_costs(costs, len(X), len(self.classes_))
         if y is not None:
             y = check_labels(X, y, self)
             encode_labels(y, self.classes_)
@@ -825,12 +913,12 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         if is_dataset(X):
             X = SameInputs(X)
         names = getattr(self, "feature_names_in_", None)
-        return X, y, costs, rounding_errors(X, check_positive("sigma", self.sigma), names)
+        sigma = check_positive("sigma", self.sigma)
+        return X, y, costs, cost_matrix, rounding_errors(X, sigma, names, self._scale())
 
-    def _omega(self, costs: CostMatrix, y: Any, selection: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return each input's sensitive targets (n, m)."""
-        row = self._decision().winner(selection) if y is None else costs.encode(y)
-        return costs.omega[row]
+    def _check_votes(self, decision: WeightedVotes) -> None:
+        n = self._n("n_estimation")
+        decision.check_can_certify(n, self.alpha, self.bound, "n_estimation")
 
     def _check_sequential(self, what: str) -> None:
         if self.bound != "exact":
@@ -853,9 +941,10 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             check_integer("vote_batch_size", self.vote_batch_size)
         check_n_jobs(self.n_jobs)
 
-    def _decision(self, classes: ArrayLike | None = None) -> WeightedVotes:
-        """Return how votes become a label, tied to the classes."""
-        return as_decision(self.decision, self.classes_ if classes is None else classes)
+    def _decision(self, costs: Any = None) -> WeightedVotes:
+        """Return how scores and votes become a label, tied to the classes."""
+        own = costs is not None
+        return read_decision(self.decision, self.cost_matrix_, self.decision_costs, own)
 
     def set_params(self, **params: Any) -> Any:
         """Set parameters; ``objective__...`` also reaches an objective given by name."""
@@ -865,3 +954,11 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             params["objective"] = resolve_objective(objective)
         with unchanged_on_error(self):
             return super().set_params(**params)
+
+
+def _omega(
+    cost_matrix: CostMatrix, decision: WeightedVotes, y: Any, selection: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return each input's sensitive targets (n, m)."""
+    row = decision.winner(selection) if y is None else cost_matrix.encode(y)
+    return cost_matrix.omega[row]

@@ -95,6 +95,7 @@ class ObjectiveNet(NeuralNet):
         objective: Objective,
         sigma: float,
         cost: np.ndarray,
+        noise_scale: np.ndarray | None = None,
         seed: int = 0,
         criterion: Any = nn.CrossEntropyLoss,
         **kwargs: Any,
@@ -103,6 +104,7 @@ class ObjectiveNet(NeuralNet):
         self.objective = objective
         self.sigma = sigma
         self.cost = cost
+        self.noise_scale = noise_scale
         self.seed = seed
 
     def train_on(self, dataset: ArrayDataset | EncodedDataset) -> ObjectiveNet:
@@ -115,6 +117,9 @@ class ObjectiveNet(NeuralNet):
         keep_freed_memory()
         self._generator = torch.Generator(device=self.device).manual_seed(self.seed)
         self._cost = torch.tensor(self.cost, dtype=torch.float32, device=self.device)
+        self._scale = None
+        if self.noise_scale is not None:
+            self._scale = torch.tensor(self.noise_scale, device=self.device)
         try:
             self.notify("on_train_begin", X=dataset, y=None)
             try:
@@ -126,7 +131,7 @@ class ObjectiveNet(NeuralNet):
                     raise
             self.notify("on_train_end", X=dataset, y=None)
         finally:
-            del self._generator, self._cost
+            del self._generator, self._cost, self._scale
         return self
 
     def _stopped_early(self) -> bool:
@@ -144,26 +149,26 @@ class ObjectiveNet(NeuralNet):
             iterator.collate_fn = collate_arrays
         return iterator
 
-    def _on_device(self, batch: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    def _on_device(self, batch: Any) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
         inputs, y = batch
         if isinstance(inputs, torch.Tensor):  # of a Dataset that predefined_split brought
-            return inputs.to(self.device, torch.float32), y.to(self.device), None
-        weight = inputs.get("sample_weight")
-        if weight is not None:
-            weight = weight.to(self.device, torch.float32)
-        return inputs["x"].to(self.device), y.to(self.device), weight
+            inputs = {"x": inputs}
+        more = {name: value.to(self.device, torch.float32) for name, value in inputs.items()}
+        return more.pop("x"), y.to(self.device), more
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
         self._set_training(True)
-        x, y, weight = self._on_device(batch)
+        x, y, more = self._on_device(batch)
         context = TrainingContext(
             sigma=self.sigma,
             cost=self._cost,
             generator=self._generator,
             epoch=len(self.history) - 1,
             max_epochs=self.max_epochs,
+            noise_scale=self._scale,
+            costs=more.get("costs"),
         )
-        loss, logits = self.objective(self.module_, x, y, context, weight)
+        loss, logits = self.objective(self.module_, x, y, context, more.get("sample_weight"))
         if not torch.isfinite(loss):
             raise ValueError(
                 f"the training loss became {loss.item()} in epoch {len(self.history)}: "
@@ -177,6 +182,8 @@ class ObjectiveNet(NeuralNet):
         x, y, _ = self._on_device(batch)
         with torch.no_grad():
             noise = torch.randn(x.shape, device=x.device, generator=self._generator)
+            if self._scale is not None:
+                noise *= self._scale
             logits = self.module_(x + self.sigma * noise)
             return {"loss": self.criterion_(logits, y), "y_pred": logits}
 
@@ -188,6 +195,7 @@ def new_net(
     optimizer: type[torch.optim.Optimizer],
     device: torch.device,
     seed: int,
+    noise_scale: np.ndarray | None = None,
 ) -> ObjectiveNet:
     """Return an initialised net for a first ``fit``."""
     if not isinstance(clf.net_params, Mapping | None):
@@ -208,6 +216,7 @@ def new_net(
         objective=objective,
         sigma=float(clf.sigma),
         cost=cost,
+        noise_scale=noise_scale,
         seed=seed,
         optimizer=optimizer,
         lr=clf.lr,
@@ -221,7 +230,12 @@ def new_net(
 
 
 def continued_net(
-    clf: Any, classes: np.ndarray, objective: Objective, cost: np.ndarray, seed: int
+    clf: Any,
+    classes: np.ndarray,
+    objective: Objective,
+    cost: np.ndarray,
+    seed: int,
+    noise_scale: np.ndarray | None = None,
 ) -> ObjectiveNet:
     """Return a copy of the fitted net that goes on training (``warm_start``)."""
     if not np.array_equal(classes, clf.classes_):
@@ -233,6 +247,7 @@ def continued_net(
     net = copy.deepcopy(clf.net_)
     net.module_.to(net.device)
     net.objective, net.sigma, net.cost, net.seed = objective, float(clf.sigma), cost, seed
+    net.noise_scale = noise_scale
     net.max_epochs = clf.max_epochs
     return net
 

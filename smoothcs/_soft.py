@@ -37,6 +37,8 @@ class NoiseDraws:
         On the device of ``x``. Advanced by exactly ``n_noise`` draws once all were asked for.
     microbatch : int or None
         How many draws share one forward pass; None: all of them.
+    scale : Tensor or None
+        Entry j gets noise of standard deviation ``sigma * scale[j]``; of the shape of one input.
     """
 
     def __init__(
@@ -46,9 +48,11 @@ class NoiseDraws:
         sigma: float,
         generator: torch.Generator,
         microbatch: int | None = None,
+        scale: Tensor | None = None,
     ) -> None:
         self.n_noise = n_noise
         self.sigma = sigma
+        self.scale = scale
         self.size = n_noise if microbatch is None else min(microbatch, n_noise)
         self._x = x.detach()
         self._generator = generator
@@ -74,6 +78,8 @@ class NoiseDraws:
         noise = self._x.new_empty((stop - start, *self._x.shape))
         for i, draw in enumerate(noise, start):
             draw.normal_(0.0, self.sigma, generator=self._generator_of(i))
+        if self.scale is not None:
+            noise *= self.scale
         if self.size == self.n_noise:
             self._stored = noise
         return noise

@@ -37,6 +37,7 @@ def l2_pgd(
     targeted: bool = False,
     bounds: tuple[float, float] | None = None,
     microbatch: int | None = None,
+    noise_scale: Tensor | None = None,
 ) -> Tensor:
     """Projected gradient ascent within an l2 ball around every input.
 
@@ -68,6 +69,9 @@ def l2_pgd(
         result is not clamped.
     microbatch : int, optional
         Noise draws per forward pass; limits memory and changes nothing else.
+    noise_scale : Tensor that broadcasts to the shape of an input, optional
+        Entry j has noise of standard deviation ``sigma * noise_scale[j]``, and the ball is that of
+        ``||(x' - x) / noise_scale||_2``; entries of scale 0 are never moved.
 
     Returns
     -------
@@ -107,26 +111,36 @@ def l2_pgd(
         length = (2 * eps / n_steps).view(-1, *[1] * (x.ndim - 1))
     else:
         length = 2 * eps / n_steps
-    draws = _as_draws(x, noise, n_noise, sigma, generator, microbatch)
+    draws = _as_draws(x, noise, n_noise, sigma, generator, microbatch, noise_scale)
     if bounds is not None and (np.shape(bounds) != (2,) or not bounds[0] < bounds[1]):
         raise ValueError(f"bounds must be None or (low, high) with low < high; got {bounds!r}.")
     if bounds is not None and not bool(((x >= bounds[0]) & (x <= bounds[1])).all()):
         raise ValueError(f"bounds must hold every input; got bounds={bounds} and inputs outside.")
     sign = -1.0 if targeted else 1.0
+    scale = torch.ones(()) if noise_scale is None else noise_scale
+    scale = scale.to(x)
 
-    def project(x_adv: Tensor) -> Tensor:
-        x_adv = x + project_l2(x_adv - x, eps)
-        # The box holds x, so clamping moves no entry away from x, and the result stays in the ball.
-        return x_adv if bounds is None else x_adv.clamp(*bounds)
+    def moved(step: Tensor) -> Tensor:
+        return x + scale * step
+
+    def project(step: Tensor) -> Tensor:
+        step = project_l2(step, eps)
+        if bounds is None:
+            return step
+        # The box holds x, so clamping moves no entry away from it and the ball is kept.
+        inside = (moved(step).clamp(*bounds) - x) / scale
+        return torch.where(scale > 0, inside, 0.0)
 
     with frozen_running_statistics(module):
-        return normalized_ascent(
-            lambda x_adv: sign * soft_smoothed_loss(module, x_adv, y, draws),
-            x,
+        step = normalized_ascent(
+            lambda step: sign * soft_smoothed_loss(module, moved(step), y, draws),
+            torch.zeros_like(x),
             n_steps=n_steps,
             step_size=length,
             project=project,
         )
+    x_adv = moved(step)
+    return x_adv if bounds is None else x_adv.clamp(*bounds)
 
 
 def soft_smoothed_loss(module: nn.Module, x: Tensor, y: Tensor, draws: NoiseDraws) -> Tensor:
@@ -197,6 +211,7 @@ def _as_draws(
     sigma: float | None,
     generator: torch.Generator | None,
     microbatch: int | None,
+    noise_scale: Tensor | None,
 ) -> NoiseDraws:
     if isinstance(noise, NoiseDraws):
         return noise
@@ -215,5 +230,10 @@ def _as_draws(
         seed = int(torch.randint(2**62, ()))
         generator = torch.Generator(x.device).manual_seed(seed)
     return NoiseDraws(
-        x, check_integer("n_noise", n_noise), check_positive("sigma", sigma), generator, microbatch
+        x,
+        check_integer("n_noise", n_noise),
+        check_positive("sigma", sigma),
+        generator,
+        microbatch,
+        noise_scale,
     )

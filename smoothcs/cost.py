@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from functools import partial
 from numbers import Number, Real
 from typing import Any, NamedTuple
 
@@ -273,6 +274,36 @@ class CostMatrix:
         costs = {(seed, other): within for seed in seeds for other in seeds if seed != other}
         costs.update({(seed, target): across for seed in seeds for target in targets})
         return cls(costs, classes=classes)
+
+    def with_default(self, cost: float) -> CostMatrix:
+        """The same costs, and `cost` for every mistake that is free.
+
+        By such costs ``decision="min-cost"`` can decide.
+
+        Parameters
+        ----------
+        cost : float > 0
+
+        Returns
+        -------
+        CostMatrix
+
+        Examples
+        --------
+        >>> cost = CostMatrix({(1, 0): 10}, classes=[0, 1])
+        >>> cost.with_default(1)
+        CostMatrix([[0, 1], [10, 0]], classes=[0, 1])
+        """
+        cost = check_positive("cost", cost)
+        if self._named is None:
+            free = (self.matrix == 0) & ~np.eye(self.n_classes, dtype=bool)
+            return self._new(np.where(free, cost, self.matrix), self._classes)
+        builder, arguments, costs = self._named
+        more = f"{arguments}).with_default({cost:g}"
+        if callable(costs):
+            return type(self)(_NamedCosts(builder, more, partial(_or_default, costs, cost)))
+        kept = tuple(entry for entry in costs if entry[2] > 0)
+        return type(self)(_NamedCosts(builder, more, (((), (), cost), *kept)))
 
     # -- views --------------------------------------------------------------------------------
 
@@ -692,3 +723,9 @@ def _gain_squared(seed: float, target: float) -> float:
 
 def _loss_squared(seed: float, target: float) -> float:
     return (target - seed) ** 2 if target < seed else 0.0
+
+
+def _or_default(
+    function: Callable[[Any, Any], float], default: float, seed: Any, target: Any
+) -> float:
+    return function(seed, target) or default

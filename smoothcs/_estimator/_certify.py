@@ -102,7 +102,7 @@ def certify_at_eps(
     cost_matrix: CostMatrix,
     y: NDArray[Any] | None,
     harmless_errors: str,
-    model: str | None,
+    notes: dict[str, Any],
     **rule_params: Any,
 ) -> CertifiedAt:
     """Certify at given radii only, with as few votes as that needs."""
@@ -144,7 +144,7 @@ def certify_at_eps(
             y=y,
             decision=decision,
             harmless_errors=harmless_errors,
-            model=model,
+            **notes,
         )
 
     selection = _select(draw, n_selection, lambda none: read_off(rules_for(none), none, none))
@@ -172,7 +172,9 @@ def _draw(
         raise CertificationInterrupted(result(stop.votes)) from None
 
 
-def rounding_errors(X: Any, sigma: float, names: Any = None) -> NDArray[np.float64]:
+def rounding_errors(
+    X: Any, sigma: float, names: Any = None, scale: NDArray[np.float32] | None = None
+) -> NDArray[np.float64]:
     """How far rounding to float32 may separate each input from what is voted on, l2, (n,).
 
     An input and its perturbed version are both rounded, each entry by at most half the spacing of
@@ -184,11 +186,14 @@ def rounding_errors(X: Any, sigma: float, names: Any = None) -> NDArray[np.float
         If it exceeds sigma / 10 for some input; the message names the column.
     """
     errors = np.empty(len(X))
+    noise = np.float32(1.0) if scale is None else scale.ravel()
     rows = 1024 if isinstance(X, np.ndarray) else 1
     for start in range(0, len(X), rows):
         x = X[start : start + rows] if rows > 1 else _input_of(X[start])[None]
         x = np.reshape(np.asarray(x, dtype=np.float32), (len(x), -1))
-        spacing = np.spacing(np.abs(x) + np.float32(16.0 * sigma)).astype(np.float64)
+        spacing = np.spacing(np.abs(x) + np.float32(16.0 * sigma) * noise).astype(np.float64)
+        # Entries without noise do not change, and are rounded alike.
+        spacing = np.divide(spacing, noise, out=np.zeros_like(spacing), where=noise > 0)
         errors[start : start + rows] = np.sqrt((spacing**2).sum(axis=1))
         too_large = np.flatnonzero(~(errors[start : start + rows] <= sigma / 10))
         if len(too_large):

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from torch.utils.data import Dataset
 
+from smoothcs._estimator._base import check_costs
 from smoothcs._estimator._inputs import (
     check_inputs,
     check_labels,
@@ -25,14 +26,14 @@ from smoothcs.cost import CostMatrix, as_cost_matrix
 class ArrayDataset(Dataset):
     """Arrays in memory, fetched a whole batch at a time."""
 
-    def __init__(self, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None) -> None:
-        self.x, self.y, self.sample_weight = x, y, sample_weight
+    def __init__(self, x: np.ndarray, y: np.ndarray, **more: np.ndarray | None) -> None:
+        self.x, self.y, self.more = x, y, more
 
     def __len__(self) -> int:
         return len(self.y)
 
     def __getitem__(self, index: Any) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        return _item(torch.as_tensor(self.x[index]), index, self.y, self.sample_weight)
+        return _item(torch.as_tensor(self.x[index]), index, self.y, self.more)
 
     # torch's fetcher calls this once per batch; without it, images are collated one by one.
     __getitems__ = __getitem__
@@ -41,8 +42,8 @@ class ArrayDataset(Dataset):
 class EncodedDataset(Dataset):
     """A user's Dataset of ``(x, y)`` with its labels replaced by class indices."""
 
-    def __init__(self, dataset: Any, encoded: np.ndarray, sample_weight: np.ndarray | None) -> None:
-        self.dataset, self.y, self.sample_weight = dataset, encoded, sample_weight
+    def __init__(self, dataset: Any, encoded: np.ndarray, **more: np.ndarray | None) -> None:
+        self.dataset, self.y, self.more = dataset, encoded, more
 
     def __len__(self) -> int:
         return len(self.y)
@@ -51,15 +52,16 @@ class EncodedDataset(Dataset):
         item = self.dataset[index]
         x = item[0] if isinstance(item, (tuple, list)) else item
         x = torch.as_tensor(x, dtype=torch.float32)
-        return _item(x, index, self.y, self.sample_weight)
+        return _item(x, index, self.y, self.more)
 
 
 def _item(
-    x: torch.Tensor, index: Any, y: np.ndarray, sample_weight: np.ndarray | None
+    x: torch.Tensor, index: Any, y: np.ndarray, more: dict[str, np.ndarray | None]
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     inputs = {"x": x}
-    if sample_weight is not None:
-        inputs["sample_weight"] = torch.as_tensor(sample_weight[index])
+    for name, values in more.items():
+        if values is not None:
+            inputs[name] = torch.as_tensor(values[index])
     return inputs, torch.as_tensor(y[index])
 
 
@@ -74,6 +76,8 @@ class TrainingData:
         The labels as class indices.
     weights : ndarray of float32 (n,) or None
         Sample weights.
+    costs : ndarray of float32 (n, m, m) or None
+        Costs of each example.
     classes : ndarray (m,)
         The labels, sorted; at least two.
     cost_matrix : CostMatrix
@@ -83,17 +87,25 @@ class TrainingData:
     X: Any
     encoded: np.ndarray
     weights: np.ndarray | None
+    costs: np.ndarray | None
     classes: np.ndarray
     cost_matrix: CostMatrix
 
     def dataset(self) -> ArrayDataset | EncodedDataset:
         """Return the examples as the net trains on them."""
         kind = EncodedDataset if is_dataset(self.X) else ArrayDataset
-        return kind(self.X, self.encoded, self.weights)
+        return kind(self.X, self.encoded, sample_weight=self.weights, costs=self.row_costs())
+
+    def row_costs(self) -> np.ndarray | None:
+        """Return what calling each example a class costs, (n, m), scaled to a mean maximum of 1."""
+        if self.costs is None:
+            return None
+        rows = self.costs[np.arange(len(self.encoded)), self.encoded]
+        return rows / max(float(rows.max(axis=1).mean()), np.finfo(np.float32).tiny)
 
 
 def check_training_data(
-    estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool = True
+    estimator: Any, X: Any, y: Any, sample_weight: Any, costs: Any = None, *, reset: bool = True
 ) -> TrainingData:
     """Check the arguments of ``fit``, and tie the estimator's ``cost_matrix`` to their classes.
 
@@ -109,7 +121,8 @@ def check_training_data(
             f"y has one class, {classes.tolist()}; a classifier needs at least 2 classes."
         )
     cost_matrix = as_cost_matrix(estimator.cost_matrix, classes=classes)
-    return TrainingData(X, encode_labels(y, classes), weights, classes, cost_matrix)
+    own = check_costs(costs, len(y), len(classes))
+    return TrainingData(X, encode_labels(y, classes), weights, own, classes, cost_matrix)
 
 
 def draw_seed(random_state: Any) -> int:
@@ -124,6 +137,12 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
         self.classes_, self.cost_matrix_ = data.classes, data.cost_matrix
         self.net_, self.history_ = net, net.history
         self.module_ = net.module_.cpu().eval()
+
+    def _keep_model(self, model: Any, data: TrainingData) -> None:
+        self.classes_, self.cost_matrix_ = data.classes, data.cost_matrix
+        self.module_ = model
+        for name in ("net_", "history_"):
+            self.__dict__.pop(name, None)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "module_")

@@ -171,7 +171,7 @@ def with_abstentions(labels: np.ndarray, abstained: np.ndarray, abstain_label: A
 
 
 class PredictedClass:
-    """Class indices from the ``predict`` of a fitted scikit-learn classifier."""
+    """Class indices, or probabilities, from a fitted scikit-learn classifier."""
 
     def __init__(self, estimator: Any, classes: np.ndarray) -> None:
         self.estimator, self.classes = estimator, classes
@@ -179,3 +179,16 @@ class PredictedClass:
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         labels = np.asarray(self.estimator.predict(batch))
         return encode_labels(labels, self.classes, "module predicts labels that classes lacks")
+
+    def scores(self, batch: np.ndarray) -> np.ndarray:
+        """Return the probability of each class, (b, m), in the order of ``classes``."""
+        if not hasattr(self.estimator, "predict_proba"):
+            raise TypeError(
+                f"a decision by scores needs predict_proba, which {type(self.estimator).__name__} "
+                "lacks; use decision=None or WeightedVotes(...)."
+            )
+        p = np.asarray(self.estimator.predict_proba(batch))
+        found = encode_labels(np.asarray(self.estimator.classes_), self.classes)
+        scores = np.zeros((len(batch), len(self.classes)))
+        scores[:, found] = p
+        return scores

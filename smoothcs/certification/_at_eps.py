@@ -58,6 +58,11 @@ class CertifiedAt(Record):
         How votes become a label.
     model : str or None
         Which estimator certified, and behind which steps.
+    costs : ndarray of float32 of shape (n, m, m) or None
+        Costs of each example, ``costs[i, y, k]`` of calling a y a k.
+    noise_scale : ndarray of float32 or None
+        Scale of the noise of each entry of an input; radii are those of
+        ``||perturbation / noise_scale||_2``, and entries of scale 0 do not change.
     """
 
     eps: NDArray[np.float64]
@@ -75,6 +80,8 @@ class CertifiedAt(Record):
     y: NDArray[Any] | None
     decision: WeightedVotes
     model: str | None = None
+    costs: NDArray[np.float32] | None = None
+    noise_scale: NDArray[np.float32] | None = None
 
     FORMAT: ClassVar[str] = "smoothcs certified at eps 1"
     STORED_AS: ClassVar[dict[str, str]] = {
@@ -102,7 +109,7 @@ class CertifiedAt(Record):
         y: NDArray[Any] | None,
         decision: WeightedVotes,
         harmless_errors: str,
-        model: str | None = None,
+        **notes: Any,
     ) -> CertifiedAt:
         """Read off the rules what may be claimed."""
         top = rules.top
@@ -135,15 +142,13 @@ class CertifiedAt(Record):
             cost_matrix=cost_matrix,
             y=y,
             decision=decision,
-            model=model,
+            **notes,
         )
 
     def __repr__(self) -> str:
-        extra = "" if self.decision.is_plurality else f", {self.decision!r}"
-        behind = "" if self.model is None else f", {self.model}"
         return (
             f"CertifiedAt({len(self)} inputs at eps={self.eps.tolist()}, sigma={self.sigma:g}, "
-            f"alpha={self.alpha:g}, {self.n_used.mean():.0f} votes per input{extra}{behind})"
+            f"alpha={self.alpha:g}, {self.n_used.mean():.0f} votes per input{self._notes()})"
         )
 
     @property

@@ -37,6 +37,7 @@ _PER_INPUT = (
     "n",
     "level",
     "input_error",
+    "costs",
 )
 
 
@@ -89,6 +90,11 @@ class Certificates(Record):
         What was taken off every radius because inputs were rounded before they were voted on.
     model : str or None
         Which estimator certified, and behind which steps.
+    costs : ndarray of float32 of shape (n, m, m) or None
+        Costs of each example, ``costs[i, y, k]`` of calling a y a k.
+    noise_scale : ndarray of float32 or None
+        Scale of the noise of each entry of an input; radii are those of
+        ``||perturbation / noise_scale||_2``, and entries of scale 0 do not change.
 
     Examples
     --------
@@ -123,6 +129,8 @@ class Certificates(Record):
     decision: WeightedVotes
     input_error: float | NDArray[np.float64] = 0.0
     model: str | None = None
+    costs: NDArray[np.float32] | None = None
+    noise_scale: NDArray[np.float32] | None = None
 
     FORMAT: ClassVar[str] = "smoothcs certificates 2"
     # The types of the arrays of which only one is right, whatever the order of their bytes.
@@ -135,12 +143,10 @@ class Certificates(Record):
     }
 
     def __repr__(self) -> str:
-        extra = "" if self.decision.is_plurality else f", {self.decision!r}"
-        behind = "" if self.model is None else f", {self.model}"
         return (
             f"Certificates({len(self)} inputs, {self.votes.shape[1]} classes, sigma={self.sigma:g},"
             f" alpha={self.alpha:g}, bound={self.bound!r}, {int(self.abstained.sum())} abstained"
-            f"{extra}{behind})"
+            f"{self._notes()})"
         )
 
     def __getitem__(self, index: slice | int | NDArray[Any]) -> Certificates:

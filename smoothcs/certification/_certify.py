@@ -67,6 +67,8 @@ def certify_votes(
     classes: ArrayLike | None = None,
     input_error: float | ArrayLike = 0.0,
     model: str | None = None,
+    costs: ArrayLike | None = None,
+    noise_scale: ArrayLike | None = None,
 ) -> Certificates:
     """Certify inputs from the votes of a base classifier under Gaussian noise.
 
@@ -127,6 +129,10 @@ def certify_votes(
         what was voted on; it is taken off every radius.
     model : str, default=None
         A note of what certified, kept in the certificates.
+    costs : array-like of shape (n_inputs, n_classes, n_classes), default=None
+        Costs of each example, for the metrics in money; kept in the certificates.
+    noise_scale : array-like, default=None
+        Scale of the noise of each entry of an input, kept in the certificates.
 
     Returns
     -------
@@ -215,6 +221,8 @@ def certify_votes(
         decision=rule,
         input_error=float(error[0]) if np.ndim(input_error) == 0 else error,
         model=model,
+        costs=None if costs is None else np.asarray(costs, dtype=np.float32),
+        noise_scale=None if noise_scale is None else np.asarray(noise_scale, dtype=np.float32),
     )
 
 
@@ -240,7 +248,7 @@ def with_costs(certificates: Certificates, cost_matrix: Any) -> Certificates:
     """
     c = certificates
     same = ("sigma", "alpha", "y", "bound", "simultaneous", "blockers", "also_correct")
-    more = ("harmless_errors", "n", "decision", "input_error", "model")
+    more = ("harmless_errors", "n", "decision", "input_error", "model", "costs", "noise_scale")
     return certify_votes(
         c.selection_votes,
         c.votes,

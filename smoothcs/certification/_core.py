@@ -76,6 +76,8 @@ class Record(CertifiedMetrics):
     STORED_AS: ClassVar[dict[str, str]]
     votes: NDArray[np.int64]
     decision: WeightedVotes
+    model: str | None
+    noise_scale: NDArray[np.float32] | None
 
     def __post_init__(self) -> None:
         for field in fields(self):  # type: ignore[arg-type]
@@ -88,6 +90,20 @@ class Record(CertifiedMetrics):
     def __len__(self) -> int:
         return len(self.label)
 
+    def _notes(self) -> str:
+        """Return what the repr says of the decision, the noise and the model."""
+        notes = []
+        if not self.decision.is_plurality:
+            notes.append(repr(self.decision))
+        elif self.decision.inside is not None:
+            notes.append(str(self.decision.inside))
+        if self.noise_scale is not None:
+            moved = np.count_nonzero(self.noise_scale)
+            notes.append(f"noise on {moved} of {self.noise_scale.size} entries")
+        if self.model is not None:
+            notes.append(self.model)
+        return "".join(f", {note}" for note in notes)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to ``path`` as npz without pickles; an existing file is replaced as a whole."""
         entries: dict[str, Any] = {"format": self.FORMAT}
@@ -99,6 +115,8 @@ class Record(CertifiedMetrics):
                     entries["classes"] = value.classes
             elif field.name == "decision":
                 entries["weights"] = value.weights
+                if value.inside is not None:
+                    entries["inside"] = str(value.inside)
             elif value is not None:
                 entries[field.name] = value
         write_npz(path, entries)
@@ -130,7 +148,8 @@ class Record(CertifiedMetrics):
         }
         values["cost_matrix"] = CostMatrix(values.pop("costs"), classes=values.pop("classes", None))
         n_classes = values["cost_matrix"].n_classes
-        values["decision"] = WeightedVotes(values.pop("weights")).align(n_classes)
+        inside = values.pop("inside", None)
+        values["decision"] = WeightedVotes(values.pop("weights"), inside).align(n_classes)
         for field in fields(cls):  # type: ignore[arg-type]
             if "None" in str(field.type):
                 values.setdefault(field.name, None)

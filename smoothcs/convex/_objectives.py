@@ -116,12 +116,12 @@ class CostSensitiveRobust(OverallRobust):
         """Return the terms (b,) and logits (b, m)."""
         logits = module(x)
         terms = cross_entropy(logits, y, reduction="none")
-        sensitive = sensitive_examples(y, context.cost)
+        sensitive = sensitive_examples(context.rows(y))
         if self.alpha_robust == 0 or not sensitive.any():
             return terms, logits
         # Bounds are most of the work, and only sensitive examples need them.
         x, y = x[sensitive], y[sensitive]
-        exponents = context.cost[y].log() - self.ball.margins(module, x, y, context.epoch)
+        exponents = context.rows(y).log() - self.ball.margins(module, x, y, context.epoch)
         share = torch.as_tensor(self.class_share, dtype=terms.dtype, device=terms.device)
         extra = self.alpha_robust * log_one_plus_sum_exp(exponents) / share[y]
         return terms.masked_scatter(sensitive, terms[sensitive] + extra), logits

@@ -31,6 +31,9 @@ class WeightedVotes:
         Weights > 0 in the order of the classes, or by label (1 for labels left out). Only their
         ratios matter.
 
+    inside : WeightedScores, MinCost, str or None, default=None
+        The rule inside the base classifier that gave the votes, for the record; None: its argmax.
+
     Attributes
     ----------
     weights : ndarray of float64 of shape (m,)
@@ -46,13 +49,14 @@ class WeightedVotes:
     array([1, 0])
     """
 
-    def __init__(self, weights: ArrayLike | Mapping[Any, float]) -> None:
+    def __init__(self, weights: ArrayLike | Mapping[Any, float], inside: Any = None) -> None:
         self.weights: Any = weights
+        self.inside = inside
 
     @classmethod
-    def equal(cls, n_classes: int) -> WeightedVotes:
+    def equal(cls, n_classes: int, inside: Any = None) -> WeightedVotes:
         """The plurality vote among ``n_classes`` classes."""
-        return cls(np.ones(n_classes))
+        return cls(np.ones(n_classes), inside)
 
     def align(self, classes: ArrayLike | int) -> WeightedVotes:
         """Tie the weights to these labels, or to this number of classes, in this order.
@@ -64,7 +68,7 @@ class WeightedVotes:
             weights are not finite, > 0 and within a factor of 1e9 of each other.
         """
         labels = list(range(classes)) if isinstance(classes, int) else np.asarray(classes).tolist()
-        return type(self)(_check_weights(self.weights, labels))
+        return type(self)(check_weights(self.weights, labels), self.inside)
 
     @property
     def is_plurality(self) -> bool:
@@ -160,12 +164,12 @@ class WeightedVotes:
 
     def _key(self) -> Any:
         if isinstance(self.weights, Mapping):
-            return frozenset(self.weights.items())
-        return tuple(np.asarray(self.weights, dtype=np.float64).tolist())
+            return frozenset(self.weights.items()), str(self.inside)
+        return tuple(np.asarray(self.weights, dtype=np.float64).tolist()), str(self.inside)
 
     def __repr__(self) -> str:
-        weights = self.weights if isinstance(self.weights, Mapping) else list(self._key())
-        return f"WeightedVotes({weights})"
+        weights = self.weights if isinstance(self.weights, Mapping) else list(self._key()[0])
+        return f"WeightedVotes({weights}{'' if self.inside is None else f', {self.inside}'})"
 
 
 def as_decision(decision: Any, classes: ArrayLike | int) -> WeightedVotes:
@@ -275,16 +279,16 @@ def weighted_radius(
     return np.where(eta > 0, eta, 0.0) * sigma
 
 
-def _check_weights(weights: Any, labels: list[Any]) -> Floats:
+def check_weights(weights: Any, labels: list[Any], name: str = "weights") -> Floats:
     """Return weights as a read-only float64 array in the order of the labels, or raise."""
     if hasattr(weights, "to_dict") and hasattr(weights, "index"):  # a pandas Series
         weights = weights.to_dict()
     if isinstance(weights, Mapping):
         unknown = [label for label in weights if label not in labels]
         if unknown:
-            raise ValueError(f"weights has a weight for {unknown[0]!r}, which is none of {labels}.")
+            raise ValueError(f"{name} has a weight for {unknown[0]!r}, which is none of {labels}.")
         weights = [weights.get(label, 1.0) for label in labels]
-    wanted = f"weights must hold one weight for each of {len(labels)} classes"
+    wanted = f"{name} must hold one weight for each of {len(labels)} classes"
     try:
         array = np.array(weights, dtype=np.float64)
     except (TypeError, ValueError):
@@ -292,8 +296,8 @@ def _check_weights(weights: Any, labels: list[Any]) -> Floats:
     if array.shape != (len(labels),):
         raise ValueError(f"{wanted}; got shape {array.shape}.")
     if not np.all((array > 0) & np.isfinite(array)):
-        raise ValueError(f"weights must be finite and > 0; got {array}.")
+        raise ValueError(f"{name} must be finite and > 0; got {array}.")
     if array.max() > _LARGEST_RATIO * array.min():
-        raise ValueError(f"weights must lie within a factor of 1e9 of each other; got {array}.")
+        raise ValueError(f"{name} must lie within a factor of 1e9 of each other; got {array}.")
     array.flags.writeable = False
     return array

@@ -12,15 +12,22 @@ from smoothcs._validation import check_real
 from smoothcs.objectives.base import TrainingContext
 
 
-def sensitive_examples(y: Tensor, cost: Tensor) -> Tensor:
-    """Return which examples are of a sensitive class, a *bool* mask of shape (b,)."""
-    return (cost > 0).any(dim=1)[y]
+def sensitive_examples(rows: Tensor) -> Tensor:
+    """Return which examples have a costly mistake, a *bool* mask (b,), from their costs (b, m)."""
+    return (rows > 0).any(dim=1)
 
 
-def class_weight(y: Tensor, cost: Tensor, weight_sensitive: float) -> Tensor:
-    """Return ``weight_sensitive`` for examples of sensitive classes and 1 for the others, (b,)."""
-    weight = torch.ones_like(y, dtype=cost.dtype)
-    return weight.masked_fill(sensitive_examples(y, cost), weight_sensitive)
+def class_weight(y: Tensor, context: TrainingContext, weight_sensitive: float) -> Tensor:
+    """Return ``weight_sensitive`` for examples of sensitive classes and 1 for the others, (b,).
+
+    Where examples have costs of their own, scaled to a mean of 1, what exceeds 1 is in proportion
+    to the largest of them.
+    """
+    rows = context.rows(y)
+    if context.costs is not None:
+        return 1.0 + (weight_sensitive - 1.0) * rows.amax(dim=1)
+    weight = torch.ones_like(y, dtype=rows.dtype)
+    return weight.masked_fill(sensitive_examples(rows), weight_sensitive)
 
 
 def check_weight_sensitive(value: Any) -> float:

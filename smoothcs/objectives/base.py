@@ -40,6 +40,12 @@ class TrainingContext:
     generator: torch.Generator
     epoch: int = 0
     max_epochs: int = 1
+    noise_scale: Tensor | None = None
+    costs: Tensor | None = None
+
+    def rows(self, y: Tensor) -> Tensor:
+        """Costs of calling each example a class, Tensor (b, m): its own, or those of its class."""
+        return self.cost[y] if self.costs is None else self.costs
 
 
 class ObjectiveOutput(NamedTuple):
@@ -125,7 +131,9 @@ class NoisyObjective(Objective):
 
     def draw_noise(self, x: Tensor, context: TrainingContext) -> NoiseDraws:
         """Return the noise of this batch, which is the same at every request."""
-        return NoiseDraws(x, self.n_noise, context.sigma, context.generator, self.microbatch)
+        return NoiseDraws(
+            x, self.n_noise, context.sigma, context.generator, self.microbatch, context.noise_scale
+        )
 
     def noisy_logits(self, module: nn.Module, x: Tensor, context: TrainingContext) -> Tensor:
         """Return the logits of ``x`` under fresh noise, Tensor (b, n_noise, m)."""

@@ -42,5 +42,5 @@ class CostSensitiveCrossEntropy(Objective):
     ) -> tuple[Tensor, Tensor]:
         """Return the terms (b,) and logits (b, m)."""
         logits = check_logits(module(x), len(x), len(context.cost))
-        rivals = logits - logits.gather(1, y[:, None]) + context.cost[y].log()
+        rivals = logits - logits.gather(1, y[:, None]) + context.rows(y).log()
         return log_one_plus_sum_exp(rivals), logits

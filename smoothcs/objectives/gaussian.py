@@ -63,5 +63,5 @@ class Gaussian(NoisyObjective):
     ) -> tuple[Tensor, Tensor]:
         """Return the terms (b,) and logits (b, m)."""
         logits = self.noisy_logits(module, x, context)
-        weight = class_weight(y, context.cost, self.weight_sensitive)
+        weight = class_weight(y, context, self.weight_sensitive)
         return weight * noisy_cross_entropy(logits, y), soft_log_prediction(logits)

@@ -144,12 +144,12 @@ class MarginCS(NoisyObjective):
         logits = self.noisy_logits(module, x, context)
         log_p = soft_log_prediction(logits)
         p = soft_prediction(logits, self.inverse_temperature)
-        sensitive = sensitive_examples(y, context.cost)
+        sensitive = sensitive_examples(context.rows(y))
         normal = ~sensitive if self.normal_term == "normal" else torch.ones_like(sensitive)
 
         normal_hinge = margin_loss(standard_margin(p, y), 0.0, self.gamma_normal)
         hinge = self._mean_over(normal, normal_hinge) + self.lambda_sensitive * self._mean_over(
-            sensitive, self._sensitive_hinge(p, y, context.cost)
+            sensitive, self._sensitive_hinge(p, y, context.rows(y))
         )
         hinge = context.sigma / 2 * hinge
         terms = classification_term(self.cross_entropy, logits, log_p, y) + (
@@ -159,7 +159,7 @@ class MarginCS(NoisyObjective):
 
     def _sensitive_hinge(self, p: Tensor, y: Tensor, cost: Tensor) -> Tensor:
         """Return sum_j C[y, j] L(v_j; lower, gamma_sensitive), Tensor (b,)."""
-        cost = self._scaled(cost)[y]
+        cost = self._scaled(cost)
         quantile = normal_quantile(p)
         margins = quantile.gather(1, y[:, None]) - quantile
         if self.margin == "group":
@@ -169,7 +169,7 @@ class MarginCS(NoisyObjective):
         return (cost * margin_loss(margins, lower, self.gamma_sensitive)).sum(1)
 
     def _scaled(self, cost: Tensor) -> Tensor:
-        """Return the cost matrix, its rows normalised on request; rows of zeros stay."""
+        """Return the costs (b, m), each row normalised on request; rows of zeros stay."""
         if not self.normalize_costs:
             return cost
         unit = cost.sum(1, keepdim=True)

@@ -99,8 +99,15 @@ class SmoothAdv(NoisyObjective):
         eps = context.sigma if self.eps_attack is None else self.eps_attack
         eps = eps * warm_up(context, self.warmup_epochs)
         x_adv = l2_pgd(
-            module, x, y, eps=eps, noise=draws, n_steps=self.n_steps, step_size=self.step_size
+            module,
+            x,
+            y,
+            eps=eps,
+            noise=draws,
+            n_steps=self.n_steps,
+            step_size=self.step_size,
+            noise_scale=context.noise_scale,
         )
         logits = noisy_logits(module, x_adv, draws, len(context.cost))
-        weight = class_weight(y, context.cost, self.weight_sensitive)
+        weight = class_weight(y, context, self.weight_sensitive)
         return weight * noisy_cross_entropy(logits, y), soft_log_prediction(logits)

@@ -21,7 +21,7 @@ from smoothcs._soft import (
     soft_log_prediction,
 )
 from smoothcs._validation import check_choice, check_integer, check_positive, check_real
-from smoothcs.attacks import normalized_ascent, project_l2, soft_smoothed_loss
+from smoothcs.attacks import normalized_ascent, soft_smoothed_loss
 from smoothcs.objectives._losses import (
     check_weight_sensitive,
     class_weight,
@@ -125,9 +125,9 @@ class SmoothMix(NoisyObjective):
         draws = self.draw_noise(x, context)
         warm = warm_up(context, self.warmup_epochs)
         step_size = 2 * context.sigma if self.step_size is None else self.step_size
-        first, x_adv = self.search(module, x, y, draws, step_size)
+        first, x_adv = self.search(module, x, y, draws, step_size, context.noise_scale)
         if self.one_step:
-            x = x + project_l2(first - x, warm * step_size)
+            x = x + warm * (first - x)
 
         logits = noisy_logits(module, x, draws, len(context.cost))
         log_p = soft_log_prediction(logits)
@@ -138,22 +138,30 @@ class SmoothMix(NoisyObjective):
         if self.only_correct:
             mixed = mixed * (log_p.argmax(1) == y)
 
-        weight = class_weight(y, context.cost, self.weight_sensitive)
+        weight = class_weight(y, context, self.weight_sensitive)
         return weight * noisy_cross_entropy(logits, y) + warm * self.eta * mixed, log_p
 
     def search(
-        self, module: nn.Module, x: Tensor, y: Tensor, draws: NoiseDraws, step_size: float
+        self,
+        module: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        draws: NoiseDraws,
+        step_size: float,
+        noise_scale: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return the first and the last iterate of the search for x~, both (b, ...)."""
+        scale = 1.0 if noise_scale is None else noise_scale
 
-        def loss(x_adv: Tensor) -> Tensor:
-            distance = (x_adv - x).flatten(1).square().sum(1)
-            return soft_smoothed_loss(module, x_adv, y, draws) - self.beta * distance
+        def loss(step: Tensor) -> Tensor:
+            distance = step.flatten(1).square().sum(1)
+            return soft_smoothed_loss(module, x + scale * step, y, draws) - self.beta * distance
 
+        start = torch.zeros_like(x)
         with frozen_running_statistics(module):
-            first = normalized_ascent(loss, x, n_steps=1, step_size=step_size)
+            first = normalized_ascent(loss, start, n_steps=1, step_size=step_size)
             last = normalized_ascent(loss, first, n_steps=self.n_steps - 1, step_size=step_size)
-        return first, last
+        return x + scale * first, x + scale * last
 
 
 def mix(x: Tensor, x_adv: Tensor, p: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:

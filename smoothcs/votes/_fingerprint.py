@@ -29,6 +29,7 @@ from smoothcs.votes._forward import Forward, rounding
 from smoothcs.votes._scheduler import Input, Scheduler
 from smoothcs.votes._source import Source
 from smoothcs.votes._worker import run_workers
+from smoothcs.votes.noise import NoiseLaw
 
 PROBES = 8
 VOTED_AGAIN = 3
@@ -40,7 +41,7 @@ def votes_of_one(
     x: np.ndarray,
     n: int,
     *,
-    sigma: float,
+    noise: NoiseLaw,
     key: bytes,
     purpose: str,
     batch_size: int,
@@ -60,7 +61,7 @@ def votes_of_one(
     )
     forward = forward.replicate()
     forward.observe = observe
-    run_workers(scheduler, [forward], batch_size, sigma)
+    run_workers(scheduler, [forward], batch_size, noise)
     return finished[0].all_looks()[-1]
 
 

@@ -13,6 +13,7 @@ field           content
 ``smoothcs``    ``"votes"``
 ``format``      1
 ``sigma``       standard deviation of the noise
+``noise_scale`` digest of the scale of each entry, or null
 ``key``         fingerprint of the key; the key itself is not stored
 ``precision``   what the classifier computed in
 ``streams``     whose noise: ``"cpu"`` or ``"cuda"``
@@ -62,7 +63,7 @@ from typing import Any
 import numpy as np
 
 from smoothcs.votes._fingerprint import agree
-from smoothcs.votes.noise import PURPOSES
+from smoothcs.votes.noise import PURPOSES, NoiseLaw
 
 FORMAT = 1
 _START = b'{"smoothcs": "votes", "format": '
@@ -297,7 +298,7 @@ class ResumeFile:
 
 def header_of(
     *,
-    sigma: float,
+    noise: NoiseLaw,
     key: bytes,
     precision: str,
     on_cuda: bool,
@@ -310,7 +311,8 @@ def header_of(
     return {
         "smoothcs": "votes",
         "format": FORMAT,
-        "sigma": sigma,
+        "sigma": noise.sigma,
+        "noise_scale": noise.digest,
         "key": hashlib.blake2b(key, digest_size=16, person=b"fingerprint").hexdigest(),
         "precision": precision,
         "streams": "cuda" if on_cuda else "cpu",

@@ -23,7 +23,7 @@ from smoothcs.votes._resume import Record, ResumeFile, schedule_digest
 from smoothcs.votes._scheduler import Input, Schedule, Scheduler
 from smoothcs.votes._source import Source
 from smoothcs.votes._worker import run_workers
-from smoothcs.votes.noise import content_digest
+from smoothcs.votes.noise import NoiseLaw, content_digest
 
 # Rows that measuring the batch size costs, in batches of the default size, and how much larger a
 # run must be for that to be worth while.
@@ -42,7 +42,7 @@ class Settings:
 
     classifier: Any
     schedule: Schedule
-    sigma: float
+    noise: NoiseLaw
     n_classes: int | None
     purpose: str
     key: bytes
@@ -151,7 +151,7 @@ class LocalRun:
         return votes, ties.count
 
     def _votes_of_one(self, x: np.ndarray, n: int, **how: Any) -> np.ndarray:
-        return votes_of_one(self._forwards[0], x, n, sigma=self._settings.sigma, **how)
+        return votes_of_one(self._forwards[0], x, n, noise=self._settings.noise, **how)
 
     def draw(
         self,
@@ -178,7 +178,7 @@ class LocalRun:
                     forward.compile(self.batch_size)
             found = {forward.device: forward for forward in self._forwards}
             workers = [found[device].replicate() for device in self._devices]
-            run_workers(scheduler, workers, self.batch_size, settings.sigma)
+            run_workers(scheduler, workers, self.batch_size, settings.noise)
 
 
 class one_thread_per_worker:

@@ -27,6 +27,7 @@ from typing import Any
 import joblib
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import nn
 
 from smoothcs._validation import check_choice, check_integer, check_n_jobs, check_positive
@@ -44,7 +45,7 @@ from smoothcs.votes._run import (
 )
 from smoothcs.votes._scheduler import Input, Schedule
 from smoothcs.votes._source import Source
-from smoothcs.votes.noise import PURPOSES, content_digest, make_key
+from smoothcs.votes.noise import PURPOSES, NoiseLaw, check_noise_scale, content_digest, make_key
 
 __all__ = ["PRECISIONS", "FixedNumber", "VotesInterrupted", "sample_votes"]
 
@@ -97,6 +98,7 @@ def sample_votes(
     n_jobs: int | None = None,
     resume_from: str | os.PathLike[str] | None = None,
     certified: Callable[[int, np.ndarray], bool] | None = None,
+    noise_scale: ArrayLike | None = None,
     verbose: int = 0,
 ) -> np.ndarray:
     """Count the labels that a classifier gives to noisy copies of every input.
@@ -155,6 +157,9 @@ def sample_votes(
         ``random_state`` other than None.
     certified : callable, optional
         ``certified(index, counts) -> bool`` is asked of every finished input, for the progress bar.
+    noise_scale : array-like, default=None
+        Entry j of an input gets noise of standard deviation ``sigma * noise_scale[j]``; of a shape
+        that broadcasts to that of an input. 0: no noise. None: 1 everywhere.
     verbose : int, default=0
         Whether to show progress.
 
@@ -197,7 +202,7 @@ def sample_votes(
     settings = Settings(
         classifier=classifier,
         schedule=n if callable(n) else FixedNumber(check_integer("n", n)),
-        sigma=check_positive("sigma", sigma),
+        noise=NoiseLaw(check_positive("sigma", sigma), None),
         n_classes=None if n_classes is None else check_integer("n_classes", n_classes, low=2),
         purpose=check_choice("purpose", purpose, PURPOSES),
         key=make_key(random_state),
@@ -221,6 +226,9 @@ def sample_votes(
         )
     check_n_jobs(n_jobs)
     source = Source(X)
+    if noise_scale is not None and len(source):
+        scale = check_noise_scale(noise_scale, source.get(0).shape)
+        settings = replace(settings, noise=NoiseLaw(settings.noise.sigma, scale.ravel()))
     if len(source) == 0:
         if n_classes is None:
             raise ValueError("X holds no input, and without one n_classes must be given.")
@@ -288,7 +296,7 @@ class _Sampling:
                 "two to noisy copies of X[0]."
             )
         header = header_of(
-            sigma=settings.sigma,
+            noise=settings.noise,
             key=settings.key,
             precision=settings.precision,
             on_cuda=settings.on_cuda,

@@ -17,7 +17,7 @@ import torch
 
 from smoothcs.votes._forward import Forward, is_out_of_memory
 from smoothcs.votes._scheduler import Input, Lease, Scheduler
-from smoothcs.votes.noise import block_draws
+from smoothcs.votes.noise import NoiseLaw, block_draws
 
 
 @dataclass(eq=False)
@@ -40,22 +40,25 @@ class Worker:
         The classifier; ``replicate`` it for every thread.
     batch_size : int
         Rows of a batch; halved when memory does not suffice.
-    sigma : float
-        Standard deviation of the noise.
+    noise : NoiseLaw
+        The law of the noise.
     """
 
     def __init__(
-        self, scheduler: Scheduler, forward: Forward, batch_size: int, sigma: float
+        self, scheduler: Scheduler, forward: Forward, batch_size: int, noise: NoiseLaw
     ) -> None:
         self._scheduler = scheduler
         self._forward = forward
-        self._sigma = sigma
+        self._sigma = noise.sigma
         self._size = math.prod(forward.input_shape)
         device = forward.device
         # Noise is drawn on CUDA devices themselves, for all others on the CPU.
         on_cuda = device.type == "cuda"
         self._noise_device = device if on_cuda else torch.device("cpu")
         self._generator = torch.Generator(device) if on_cuda else None
+        self._scale: torch.Tensor | None = None
+        if noise.scale is not None:
+            self._scale = torch.tensor(noise.scale, device=self._noise_device)
         self._block_draws = block_draws(self._size, self._noise_device.type)
         self._block: torch.Tensor | None = None
         self._block_of: tuple[Input, int] | None = None
@@ -146,7 +149,13 @@ class Worker:
                 index, offset = divmod(draw, self._block_draws)
                 rows = min(piece.stop - draw, self._block_draws - offset)
                 noise = self._noise(piece.lease.owner, index)[offset : offset + rows]
-                torch.add(noise, piece.lease.x, out=self._batch[row : row + rows])
+                part = self._batch[row : row + rows]
+                if self._scale is None:
+                    torch.add(noise, piece.lease.x, out=part)
+                else:
+                    # Where the scale is 0 this is x itself, to the last bit.
+                    torch.mul(noise, self._scale, out=part)
+                    part += piece.lease.x
                 draw += rows
                 row += rows
         # Always the full shape: compiled code is specialised to it, and the last bit of logits may
@@ -203,22 +212,24 @@ def _halves(pieces: list[Piece]) -> list[list[Piece]]:
 
 
 def run_workers(
-    scheduler: Scheduler, forwards: list[Forward], batch_size: int, sigma: float
+    scheduler: Scheduler, forwards: list[Forward], batch_size: int, noise: NoiseLaw
 ) -> None:
     """Run one worker per forward until all inputs are finished.
 
     Several workers run in threads; a single one in the calling thread.
     """
     try:
-        _run_all(scheduler, forwards, batch_size, sigma)
+        _run_all(scheduler, forwards, batch_size, noise)
     except KeyboardInterrupt:
         scheduler.settle()
         raise
 
 
-def _run_all(scheduler: Scheduler, forwards: list[Forward], batch_size: int, sigma: float) -> None:
+def _run_all(
+    scheduler: Scheduler, forwards: list[Forward], batch_size: int, noise: NoiseLaw
+) -> None:
     if len(forwards) == 1:
-        Worker(scheduler, forwards[0], batch_size, sigma).run()
+        Worker(scheduler, forwards[0], batch_size, noise).run()
         return
     failures: list[BaseException] = []
 
@@ -226,7 +237,7 @@ def _run_all(scheduler: Scheduler, forwards: list[Forward], batch_size: int, sig
         try:
             torch.get_num_threads()  # a thread's first question undoes an earlier setting
             torch.set_num_threads(1)  # PyTorch keeps a number for every thread
-            Worker(scheduler, forward, batch_size, sigma).run()
+            Worker(scheduler, forward, batch_size, noise).run()
         except BaseException as error:
             failures.append(error)
             scheduler.stop()

@@ -26,12 +26,30 @@ from __future__ import annotations
 import hashlib
 import secrets
 from numbers import Integral
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from smoothcs._normals import fill_normals
 from smoothcs._validation import check_choice, check_integer
+
+
+class NoiseLaw(NamedTuple):
+    """The law of the noise: entry j has standard deviation ``sigma * scale[j]``.
+
+    ``scale`` is flat, of the size of an input; None: 1 everywhere.
+    """
+
+    sigma: float
+    scale: NDArray[np.float32] | None = None
+
+    @property
+    def digest(self) -> str | None:
+        """A digest of the scale, by which files of votes know it."""
+        return None if self.scale is None else content_digest(self.scale).hex()
+
 
 PURPOSES = ("selection", "estimation", "prediction")
 KEY_BYTES = 32
@@ -90,6 +108,34 @@ def make_key(
         "random_state must be None, an integer, 32 bytes, a numpy RandomState or a numpy "
         f"Generator; got {random_state!r} of type {type(random_state).__name__}."
     )
+
+
+def check_noise_scale(scale: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return a noise scale as float32 of the shape of an input, or raise.
+
+    Raises
+    ------
+    TypeError
+        If it does not hold numbers.
+    ValueError
+        If it does not broadcast to ``shape``, holds a negative or infinite number or nan, or is 0
+        everywhere.
+    """
+    try:
+        array = np.asarray(scale, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise TypeError(f"noise_scale must hold numbers >= 0; got {scale!r}.") from None
+    try:
+        array = np.broadcast_to(array, shape)
+    except ValueError:
+        raise ValueError(
+            f"noise_scale must broadcast to the shape {shape} of an input; got shape {array.shape}."
+        ) from None
+    if not np.all((array >= 0) & np.isfinite(array)):
+        raise ValueError(f"noise_scale must hold finite numbers >= 0; got {scale!r}.")
+    if not array.any():
+        raise ValueError("noise_scale is 0 everywhere: without noise nothing can be certified.")
+    return np.ascontiguousarray(array)
 
 
 def content_digest(x: np.ndarray) -> bytes:
