@@ -298,7 +298,7 @@ def test_an_interrupted_run_gives_threads_back():
 
 RULES = {
     "stopping": lambda: StoppingRule(
-        [[90, 10, 0]] * 2, [[False, True, True]] * 2, eps=0.1, sigma=0.5, n_max=1000
+        [[90, 10, 0]] * 2, [[False, True, True]] * 2, eps=0.1, sigma=0.5, n_max=1000, first_look=100
     ),
     "radius": lambda: RadiusRule(
         [[90, 10, 0]] * 2, [[False, True, True]] * 2, sigma=0.5, radius_tol=0.01, first_look=100
