@@ -211,8 +211,8 @@ def run_workers(
     """
     try:
         _run_all(scheduler, forwards, batch_size, sigma)
-    except KeyboardInterrupt:
-        scheduler.settle()
+    except BaseException:
+        scheduler.settle()  # whose votes are drawn needs no drawing again
         raise
 
 

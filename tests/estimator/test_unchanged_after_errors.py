@@ -274,15 +274,18 @@ def test_an_interruption_of_the_first_trial_carries_votes_too():
 def test_an_interrupted_decision_decides_no_more_than_a_finished_one():
     params = {"mode": "decide", "eps": [0.1, 0.3], "kinds": ("group", "label")}
     whole = wrap(by_distance, **BATCHES).certify(X, Y, **params)
-    with pytest.raises(CertificationInterrupted) as stop:
-        wrap(later(7, raises(KeyboardInterrupt())), **BATCHES).certify(X, Y, **params)
-    part = stop.value.certificates
-    assert not (part.certified_group & ~whole.certified_group).any()
-    assert 0 < part.certified_group.sum() < whole.certified_group.sum()
-    assert (part.abstained >= whole.abstained).all()
-    unfinished = part.votes.sum(axis=1) == 0
-    assert unfinished.any()
-    assert not part.certified_group[unfinished].any()
+    found = set()
+    for calls in range(5, 12):
+        with pytest.raises(CertificationInterrupted) as stop:
+            wrap(later(calls, raises(KeyboardInterrupt())), **BATCHES).certify(X, Y, **params)
+        part = stop.value.certificates
+        assert not (part.certified_group & ~whole.certified_group).any()
+        assert (part.abstained >= whole.abstained).all()
+        unfinished = part.votes.sum(axis=1) == 0
+        assert unfinished.any()
+        assert not part.certified_group[unfinished].any()
+        found.add(int(part.certified_group.sum()))
+    assert any(0 < certified < whole.certified_group.sum() for certified in found)
 
 
 def test_an_interrupted_run_gives_threads_back():
@@ -298,7 +301,7 @@ def test_an_interrupted_run_gives_threads_back():
 
 RULES = {
     "stopping": lambda: StoppingRule(
-        [[90, 10, 0]] * 2, [[False, True, True]] * 2, eps=0.1, sigma=0.5, n_max=1000
+        [[90, 10, 0]] * 2, [[False, True, True]] * 2, eps=0.1, sigma=0.5, n_max=1000, first_look=100
     ),
     "radius": lambda: RadiusRule(
         [[90, 10, 0]] * 2, [[False, True, True]] * 2, sigma=0.5, radius_tol=0.01, first_look=100
