@@ -76,7 +76,7 @@ class NearTies:
         rows = output[: self._left]
         self._left -= len(rows)
         if rows.ndim == 2 and len(rows) > 0:
-            logits = rows.double()
+            logits = rows.cpu().double()
             first, second = logits.topk(2, dim=1).values.T
             self.count += int((first - second <= 2 * rounding(logits, self._precision)).sum())
 
