@@ -464,7 +464,7 @@ def test_votes_that_a_schedule_would_not_have_asked_for_are_refused(path):
             return super().one(index, counts) + (50 if sum(counts) == 0 else 0)
 
     rule_votes(path, logits, Rule())
-    with pytest.raises(ValueError, match=r"damaged: input \d+ has the votes .*expected 150 votes at"):
+    with pytest.raises(ValueError, match=r"input \d+ has the votes .*expected 150 votes"):
         rule_votes(path, logits, Other())
 
 
