@@ -7,6 +7,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -248,9 +249,10 @@ def draw_in_shards(
     for attempt in range(_ATTEMPTS):
         done: set[int] = set()
         try:
-            for result in _shard_results(settings, source.part(left), n_jobs, store):
-                done.add(result[0])
-                accept(*result)
+            with closing(_shard_results(settings, source.part(left), n_jobs, store)) as results:
+                for result in results:
+                    done.add(result[0])
+                    accept(*result)
             return
         except BrokenProcessPool:
             if attempt == _ATTEMPTS - 1:
@@ -279,8 +281,13 @@ def _shard_results(
         )
         for positions in np.array_split(np.arange(len(source)), n_shards)
     )
-    for shard in shards:
-        yield from shard
+    try:
+        for shard in shards:
+            yield from shard
+    finally:
+        with warnings.catch_warnings():  # of results that nobody asks for after an error
+            warnings.simplefilter("ignore", UserWarning)
+            shards.close()
 
 
 def _draw_shard(

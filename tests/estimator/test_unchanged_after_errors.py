@@ -260,7 +260,8 @@ def test_an_interrupted_certify_certifies_no_more_than_a_finished_one(kind, n):
     assert (np.nan_to_num(part.radius_group[~drawn]) == 0).all()
     assert (part.radius_standard[~drawn] == 0).all()
     # Tried, selected, tried again: with fewer calls than these nothing can have been finished.
-    assert drawn.any() == (n > 6)
+    # A module is tried with two batches, to see that its answers do not depend on the others.
+    assert drawn.any() == (n > (6 if kind == "callable" else 8))
 
 
 def test_an_interruption_of_the_first_trial_carries_votes_too():
@@ -389,31 +390,26 @@ def test_a_file_of_another_kind_is_not_written_to(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-class Unseen(Counter):
-    """What it would pickle tells nothing: the count is no part of what its owner computes."""
-
-    def __reduce__(self):
-        return Counter, ()
-
-
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
-@pytest.mark.parametrize("n", [1, 2, 5, 7, 9])
+@pytest.mark.parametrize("n", [1, 3, 5, 7, 9, 13, 15])
 def test_a_resume_file_of_a_failed_run_is_whole(tmp_path, n, error):
+    path = tmp_path / "votes"
     module = after(n, raises(error("stop")))
-    module.counter = Unseen()
     clf = wrap(module, **BATCHES)
     with pytest.raises(error):
-        clf.certify(X, Y, resume_from=tmp_path / "votes.bin")
+        clf.certify(X, Y, resume_from=path)
+    left = path.read_bytes() if path.exists() else b""
+    # Two calls to try the module, two for its fingerprint, then the votes.
+    assert (left.count(b"\n") > 1) == (n > 4)
     module.counter.count = -(10**9)
     expected = clf.certify(X, Y)
-    calls = module.counter.count
-    resumed = clf.certify(X, Y, resume_from=tmp_path / "votes.bin")
+    resumed = clf.certify(X, Y, resume_from=path)
     np.testing.assert_array_equal(resumed.votes, expected.votes)
     np.testing.assert_array_equal(resumed.radius_pair, expected.radius_pair)
-    # What was finished is not drawn again.
-    whole = calls + 10**9
-    assert (module.counter.count - calls < whole) == (n > 1)
-    assert [p.name for p in tmp_path.iterdir()] == ["votes.bin"]
+    # What was finished stands as it was, and no input is there twice.
+    assert path.read_bytes().startswith(left)
+    assert path.read_bytes().count(b"\n") == 1 + 2 * len(X)
+    assert [p.name for p in tmp_path.iterdir()] == ["votes"]
 
 
 @pytest.mark.parametrize(
