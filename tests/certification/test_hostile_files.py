@@ -14,11 +14,11 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from smoothcs.certification._decision import certify_weighted_votes
 from torch import nn
 
 from smoothcs import Certificates
 from smoothcs.certification import certify_votes
-from smoothcs.certification._decision import certify_weighted_votes
 from smoothcs.votes import sample_votes
 
 MEBIBYTE = 2**20

@@ -21,9 +21,9 @@ from _attack import (
 from scipy.special import ndtr, ndtri
 from scipy.stats import binomtest
 from sklearn.datasets import load_digits
+from smoothcs.certification._decision import certify_weighted_votes, weighted_radius
 
 from smoothcs import CostSensitiveSmoothedClassifier
-from smoothcs.certification._decision import certify_weighted_votes, weighted_radius
 from smoothcs.modules import MLP
 from smoothcs.objectives import OBJECTIVES
 from smoothcs.votes import sample_votes
