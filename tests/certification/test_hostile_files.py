@@ -14,12 +14,9 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from smoothcs.certification._decision import certify_weighted_votes
 from torch import nn
 
-from smoothcs import Certificates
-from smoothcs.certification import certify_votes
-from smoothcs.votes import sample_votes
+from smoothcs import Certificates, WeightedVotes, certify_votes, sample_votes
 
 MEBIBYTE = 2**20
 VOTES = np.array([[900, 60, 40], [30, 950, 20], [5, 5, 990], [400, 350, 250]])
@@ -127,7 +124,8 @@ def saved(tmp_path_factory):
 FIELDS = [
     "format", "label", "abstained", "radius_standard", "radius_group", "radius_pair",
     "votes", "selection_votes", "sigma", "alpha", "level", "n", "bound", "simultaneous",
-    "blockers", "also_correct", "costs", "classes", "y", "harmless_errors",
+    "blockers", "also_correct", "costs", "classes", "y", "harmless_errors", "weights",
+    "input_error",
 ]  # fmt: skip
 
 
@@ -159,7 +157,7 @@ def test_a_pickle_under_the_name_of_certificates_is_not_run(carrier, marker, tmp
     assert not marker.exists()
 
 
-@pytest.mark.parametrize("field", [*FIELDS, "weights", "decision_costs", "unknown"])
+@pytest.mark.parametrize("field", [*FIELDS, "model", "unknown"])
 @pytest.mark.parametrize("kind", ["object array", "raw pickle", "object field", "scalar object"])
 def test_a_pickle_in_any_entry_is_not_run(field, kind, saved, marker, tmp_path):
     if kind == "raw pickle":
@@ -331,7 +329,11 @@ WRONG = {
     "correct of two": {"also_correct": np.int64(2)},
     "version of text": {"format": np.array("1")},
     "version of a list": {"format": np.array([1, 1])},
+    "input error of nan": {"input_error": np.full(4, np.nan)},
+    "negative input error": {"input_error": np.float64(-0.1)},
+    "input error of another length": {"input_error": np.zeros(3)},
     "weights of another length": {"weights": np.ones(7)},
+    "weights by which another class wins": {"weights": np.array([1.0, 1.0, 1e4])},
     "nan weights": {"weights": np.array([1.0, np.nan, 1.0])},
 }
 
@@ -423,10 +425,7 @@ def test_damaged_archives_are_refused_or_hold_the_same(weighted, tmp_path):
     path = tmp_path / "c.npz"
     original = certificates()
     if weighted:
-        original = certify_weighted_votes(
-            VOTES // 10, VOTES, weights=[1, 1, 2], sigma=0.5, y=[0, 1, 2, 0], cost_matrix=COSTS,
-            bound="closed-form",
-        )  # fmt: skip
+        original = certificates(decision=WeightedVotes([1, 1, 2]))
     original.save(path)
     content, seen = path.read_bytes(), Counter()
     for seed in range(200):
@@ -480,27 +479,30 @@ def path(tmp_path):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The bytes of a finished file, taken apart by its documented layout."""
+    """The lines of a finished file: the header, and one for every input."""
     path = tmp_path_factory.mktemp("resume") / "whole.smoothcs"
     votes(path)
-    content = path.read_bytes()
-    position = 16 + struct.unpack_from("<I", content, 8)[0]
-    head, parts = content[:position], []
-    while position < len(content):
-        end = position + 8 + struct.unpack_from("<I", content, position)[0]
-        parts.append(content[position:end])
-        position = end
+    head, *parts = path.read_bytes().splitlines(keepends=True)
     assert len(parts) == N_INPUTS
     return head, parts
 
 
-def sealed(body):
-    """A record with a true length and checksum, whatever it holds."""
-    return struct.pack("<I", len(body)) + body + struct.pack("<I", zlib.crc32(body))
+def sealed(text):
+    """The text of a JSON object, without the last brace, as a line with a true checksum."""
+    return text + b', "crc32": "%08x"}\n' % zlib.crc32(text)
 
 
-def sealed_header(text):
-    return b"SMOOTHCS" + struct.pack("<I", len(text)) + text + struct.pack("<I", zlib.crc32(text))
+def changed(line, **fields):
+    """A line like ``line`` with other fields and a true checksum."""
+    known = json.loads(line)
+    del known["crc32"]
+    return sealed(json.dumps({**known, **fields})[:-1].encode())
+
+
+def test_the_layout_of_a_line_is_the_documented_one(whole):
+    head, parts = whole
+    for line in (head, *parts):
+        assert changed(line) == line
 
 
 def refuses(path, content, match, **kwargs):
@@ -522,11 +524,12 @@ def test_a_pickle_under_the_name_of_a_resume_file_is_not_run(carrier, marker, pa
 def test_a_pickle_inside_a_resume_file_is_not_run(carrier, whole, marker, path):
     head, parts = whole
     payload = carrier(marker)
-    refuses(path, sealed_header(payload), "damaged header")
-    # As the votes of a record that is otherwise the first one.
-    body = parts[0][4:61] + payload + bytes(-len(payload) % 24)
-    refuses(path, head + sealed(body), "votes")
-    refuses(path, head + b"".join(parts[:3]) + payload, "damaged")
+    refuses(path, sealed(head[: head.index(b"1") + 1] + b", " + payload), "header|not a resume")
+    # As a line, as a field, and as the votes of an input.
+    refuses(path, head + payload + b"\n" + b"".join(parts), "damaged")
+    text = payload.decode("latin-1")
+    refuses(path, head + changed(parts[0], purpose=text) + b"".join(parts[1:]), "votes")
+    refuses(path, head + changed(parts[0], votes=text) + b"".join(parts[1:]), "votes")
     # Beside it, as what a worker process left behind.
     path.write_bytes(head)
     part = path.with_name(path.name + ".part-0123456789ab")
@@ -563,78 +566,61 @@ def test_damaged_resume_files_are_refused_or_repaired(whole, reference, path):
     assert min(seen[k] for k in ("refused", "repaired", "repaired with a warning")) >= 50
 
 
-def record(part, purpose=None, index=None, looks=None):
-    """A record like ``part`` with other contents and a true checksum."""
-    body = part[4:-4]
-    head = bytearray(body[:57])
-    if purpose is not None:
-        head[0] = purpose
-    if index is not None:
-        head[1:9] = struct.pack("<Q", index)
-    counts = body[57:] if looks is None else np.asarray(looks, "<i8").tobytes()
-    return sealed(bytes(head) + counts)
-
-
 IMPOSSIBLE = {
-    "unknown purpose": {"purpose": 3},
-    "last purpose": {"purpose": 255},
+    "unknown purpose": {"purpose": "training"},
+    "purpose of a number": {"purpose": 3},
     "another input": {"index": 1},
     "no such input": {"index": N_INPUTS},
     "enormous index": {"index": 2**64 - 1},
-    "negative votes": {"looks": [[-1, 1, N]]},
-    "a vote too few": {"looks": [[N - 1, 0, 0]]},
-    "a vote too many": {"looks": [[N, 1, 0]]},
-    "no votes": {"looks": [[0, 0, 0]]},
-    "no looks": {"looks": np.zeros((0, 3))},
-    "two looks of which the last has too few": {"looks": [[10, 0, 0], [N - 20, 10, 0]]},
-    "votes that are taken back": {"looks": [[N, 0, 0], [0, N, 0]]},
-    "votes that overflow": {"looks": [[2**62, 2**62, 2**63 - 1]]},
-    "votes whose sum wraps round": {"looks": [[2**63 - 1, 2**63 - 1, N + 2]]},
+    "negative index": {"index": -1},
+    "index of truth": {"index": False},
+    "input of no digest": {"input": "cat"},
+    "another schedule": {"schedule": "0" * 32},
+    "negative votes": {"votes": [[-1, 1, N]]},
+    "half votes": {"votes": [[0.5, 0.5, N - 1]]},
+    "votes of nan": {"votes": [[float("nan"), 0, N]]},
+    "votes of truth": {"votes": [[True, 0, N - 1]]},
+    "a vote too few": {"votes": [[N - 1, 0, 0]]},
+    "a vote too many": {"votes": [[N, 1, 0]]},
+    "no votes": {"votes": [[0, 0, 0]]},
+    "no looks": {"votes": []},
+    "a class too few": {"votes": [[N, 0]]},
+    "a class too many": {"votes": [[N, 0, 0, 0]]},
+    "votes of one axis": {"votes": [N, 0, 0]},
+    "two looks of which the last has too few": {"votes": [[10, 0, 0], [N - 20, 10, 0]]},
+    "votes that are taken back": {"votes": [[N, 0, 0], [0, N, 0]]},
+    "votes that overflow": {"votes": [[2**62, 2**62, 2**63 - 1]]},
+    "votes whose sum wraps round": {"votes": [[2**63 - 1, 2**63 - 1, N + 2]]},
+    "a field too many": {"weight": 1},
 }
 
 
 @pytest.mark.parametrize("case", IMPOSSIBLE)
-def test_a_record_with_a_true_checksum_and_impossible_content_is_refused(case, whole, path):
+def test_a_line_with_a_true_checksum_and_impossible_content_is_refused(case, whole, path):
     head, parts = whole
-    forged = record(parts[0], **IMPOSSIBLE[case])
+    forged = changed(parts[0], **IMPOSSIBLE[case])
     refuses(path, head + forged + b"".join(parts[1:]), "votes")
     refuses(path, head + b"".join(parts[1:]) + forged, "votes")
 
 
-@pytest.mark.parametrize("length", [0, 1, 56, 58, 57 + 23, 2**32 - 1])
-def test_a_record_of_an_impossible_length_is_refused(length, whole, path):
+NO_OBJECTS = [
+    b"[", b"null", b"1", b'"votes"', b"{", b"\xff\xfe", b"", b'{"index": 1e400', b"NaN",
+    b"[" * 100_000, b'{"a":' * 100_000, b"9" * 10_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NO_OBJECTS, ids=lambda text: repr(text[:12]))
+def test_a_line_with_a_true_checksum_that_is_no_object_is_refused(text, whole, path):
     head, parts = whole
-    if length == 2**32 - 1:
-        forged = struct.pack("<I", length) + parts[0][4:]
-    else:
-        forged = sealed(b"\x01" * length)
-    refuses(path, head + forged + b"".join(parts[1:]), f"impossible length {length}")
+    refuses(path, head + sealed(text) + b"".join(parts), "line 2 holds no votes")
+    refuses(path, head + b"".join(parts) + sealed(text), "line 10 holds no votes")
 
 
-def test_a_length_field_of_four_gigabytes_takes_no_memory(whole, reference, path):
-    head, parts = whole
-    # The largest length that a record of three classes can have.
-    length = 57 + 24 * ((2**32 - 1 - 57) // 24)
-    path.write_bytes(head + b"".join(parts[:4]) + struct.pack("<I", length) + parts[4][4:])
-    tracemalloc.start()
-    try:
-        with pytest.warns(UserWarning, match="4 records are kept"):
-            np.testing.assert_array_equal(votes(path), reference)
-        assert tracemalloc.get_traced_memory()[1] < 32 * MEBIBYTE
-    finally:
-        tracemalloc.stop()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"[]", b"null", b"1", b'"format"', b"{", b"\xff\xfe", b"", b"{}", b'{"format": 1e400}',
-        b"[" * 100_000, b'{"a":' * 100_000, b"9" * 10_000, b'{"format": 1}', b"NaN",
-    ],
-    ids=lambda text: repr(text[:12]),
-)  # fmt: skip
+@pytest.mark.parametrize("text", NO_OBJECTS, ids=lambda text: repr(text[:12]))
 def test_a_header_with_a_true_checksum_that_is_no_header_is_refused(text, path):
-    refuses(path, sealed_header(text), "header|format|another")
+    start = b'{"smoothcs": "votes", "format": '
+    refuses(path, sealed(text), "is not a resume file")
+    refuses(path, sealed(start + text), "header|format|another")
 
 
 @pytest.mark.parametrize(
@@ -642,17 +628,17 @@ def test_a_header_with_a_true_checksum_that_is_no_header_is_refused(text, path):
 )
 def test_a_batch_size_that_no_run_has_is_refused(batch_size, whole, path):
     head, parts = whole
-    header = json.loads(head[12:-4])
-    text = json.dumps({**header, "batch_size": batch_size}).encode()
-    refuses(path, sealed_header(text) + b"".join(parts), "batch_size", batch_size="auto")
+    content = changed(head, batch_size=batch_size) + b"".join(parts)
+    refuses(path, content, "batch_size", batch_size="auto")
 
 
 @pytest.mark.parametrize(
-    "field", ["classifier", "sigma", "key", "precision", "streams", "n_classes", "format"]
+    "field",
+    ["input", "outputs", "sigma", "key", "precision", "streams", "n_classes", "format", "more"],
 )
-@pytest.mark.parametrize("value", [None, 0, -1, "x", [], {}, 1e308, float("nan")], ids=repr)
+@pytest.mark.parametrize("value", [0, -1, "x", [], {}, 1e308, float("nan")], ids=repr)
 def test_a_header_field_of_any_other_value_is_refused(field, value, whole, path):
     head, parts = whole
-    header = json.loads(head[12:-4])
-    text = json.dumps({**header, field: value}).encode()
-    refuses(path, sealed_header(text) + b"".join(parts), f"another {field}|has format")
+    what = {"input": "other data", "outputs": "another classifier", "format": "has format"}
+    content = changed(head, **{field: value}) + b"".join(parts)
+    refuses(path, content, what.get(field, f"another {field}"))
