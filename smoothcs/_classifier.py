@@ -853,6 +853,11 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             check_integer("vote_batch_size", self.vote_batch_size)
         check_n_jobs(self.n_jobs)
 
+    def _check_votes(self, decision: WeightedVotes) -> None:
+        decision.check_can_certify(
+            self._n("n_estimation"), self.alpha, self.bound, name="n_estimation"
+        )
+
     def _decision(self, classes: ArrayLike | None = None) -> WeightedVotes:
         """Return how votes become a label, tied to the classes."""
         return as_decision(self.decision, self.classes_ if classes is None else classes)

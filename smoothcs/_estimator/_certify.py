@@ -102,7 +102,6 @@ def certify_at_eps(
     cost_matrix: CostMatrix,
     y: NDArray[Any] | None,
     harmless_errors: str,
-    model: str | None,
     **rule_params: Any,
 ) -> CertifiedAt:
     """Certify at given radii only, with as few votes as that needs."""
@@ -144,7 +143,6 @@ def certify_at_eps(
             y=y,
             decision=decision,
             harmless_errors=harmless_errors,
-            model=model,
         )
 
     selection = _select(draw, n_selection, lambda none: read_off(rules_for(none), none, none))

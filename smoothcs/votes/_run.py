@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import threading
 import warnings
@@ -273,9 +274,11 @@ def _shard_results(
     settings: Settings, source: Source, n_jobs: int | None, store: ResumeFile | None
 ) -> Any:
     n_shards = min(len(source), 4 * joblib.effective_n_jobs(n_jobs))
+    # Workers may be threads: each shard has its own schedule, and none that of this thread.
+    unasked = copy.deepcopy(settings.schedule)
     shards = joblib.Parallel(n_jobs=n_jobs, return_as="generator")(
         joblib.delayed(_draw_shard)(
-            settings,
+            replace(settings, schedule=copy.deepcopy(unasked)),
             source.part(positions).detached(),
             None if store is None else (store.part_path(), store.header),
         )

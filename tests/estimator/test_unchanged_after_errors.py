@@ -200,8 +200,8 @@ USES = {
     "predict": lambda clf: clf.predict(X),
     "proba": lambda clf: clf.predict_proba(X),
     "certify": lambda clf: clf.certify(X, Y).radius_pair,
-    "tolerance": lambda clf: clf.certify(X[:9], radius_tol=0.05, n_max=300).radius_group,
-    "decide": lambda clf: clf.certify(X, Y, mode="decide").certified_group,
+    "tolerance": lambda clf: clf.certify(X[:9], radius_tol=0.05).radius_group,
+    "at eps": lambda clf: clf.certify_at(X, Y).certified_group,
     "score": lambda clf: np.asarray(clf.score(X, Y)),
     "report": lambda clf: clf.certified_report(X, Y)["robust_error_matrix"],
     "plan": lambda clf: clf.plan_votes(X, Y, eps=0.1),
@@ -239,14 +239,20 @@ def test_a_failed_use_leaves_the_estimator_and_its_answers_as_they_were(use, err
 @pytest.mark.parametrize("n", range(12))
 @pytest.mark.parametrize("kind", ["callable", "module"])
 def test_an_interrupted_certify_certifies_no_more_than_a_finished_one(kind, n):
+    calls = Counter()
     if kind == "callable":
-        full, stopped = by_distance, later(n, raises(KeyboardInterrupt()))
+
+        def full(x):
+            calls.count += 1
+            return by_distance(x)
+
+        stopped = later(n, raises(KeyboardInterrupt()))
     else:
         torch.manual_seed(0)
         stopped = interrupted_from(10**9)
         full = copy.deepcopy(stopped)
         stopped.n, stopped.counter = n, Counter()
-        full.counter = Counter()
+        full.counter = calls
     whole = wrap(full, **BATCHES).certify(X, Y)
     try:
         part = wrap(stopped, **BATCHES).certify(X, Y)
@@ -273,12 +279,12 @@ def test_an_interruption_of_the_first_trial_carries_votes_too():
 
 
 def test_an_interrupted_decision_decides_no_more_than_a_finished_one():
-    params = {"mode": "decide", "eps": [0.1, 0.3], "kinds": ("group", "label")}
-    whole = wrap(by_distance, **BATCHES).certify(X, Y, **params)
+    params = {"eps": [0.1, 0.3], "kinds": ("group", "label")}
+    whole = wrap(by_distance, **BATCHES).certify_at(X, Y, **params)
     found = set()
     for calls in range(5, 12):
         with pytest.raises(CertificationInterrupted) as stop:
-            wrap(later(calls, raises(KeyboardInterrupt())), **BATCHES).certify(X, Y, **params)
+            wrap(later(calls, raises(KeyboardInterrupt())), **BATCHES).certify_at(X, Y, **params)
         part = stop.value.certificates
         assert not (part.certified_group & ~whole.certified_group).any()
         assert (part.abstained >= whole.abstained).all()
@@ -366,12 +372,16 @@ def test_a_full_disk_keeps_the_certificates_that_were_saved_before(tmp_path, mon
 
 @pytest.mark.parametrize(
     "params",
-    [{"alpha": 2.0}, {"n_estimation": 3}, {"bound": "loose"}, {"mode": "radii"}, {"eps": 0.1}],
+    [{"alpha": 2.0}, {"n_estimation": 3}, {"bound": "loose"}, {"eps": -1.0}],
     ids=lambda params: next(iter(params)),
 )
-def test_a_refused_certify_makes_no_resume_file(tmp_path, params):
+@pytest.mark.parametrize("method", ["certify", "certify_at"])
+def test_a_refused_certify_makes_no_resume_file(tmp_path, method, params):
+    clf = wrap(by_distance).set_params(**params)
+    if (method, *params) == ("certify", "eps"):
+        pytest.skip("radii know no eps")
     with pytest.raises(ValueError, match=next(iter(params))):
-        wrap(by_distance).certify(X, resume_from=tmp_path / "votes.bin", **params)
+        getattr(clf, method)(X, resume_from=tmp_path / "votes.bin")
     assert not any(tmp_path.iterdir())
 
 
