@@ -92,10 +92,11 @@ class PortfolioCertificate:
             f"sigma={self.sigma:g}, alpha={self.alpha:g}, sampling={self.sampling!r})",
             f"  without attack: {self.clean_risk:.4g} [{low:.4g}, {high:.4g}]",
         ]
-        rows = zip(
-            *(np.atleast_1d(x) for x in (self.eps, self.risk, self.one_vote_risk)), strict=True
-        )
-        lines += [f"  eps {e:g}: at most {r:.4g} (one vote: {one:.4g})" for e, r, one in rows]
+        columns = (np.atleast_1d(x) for x in (self.eps, self.risk, self.one_vote_risk))
+        lines += [
+            f"  eps {eps:g}: at most {_round_up(risk)} (one vote: {_round_up(one)})"
+            for eps, risk, one in zip(*columns, strict=True)
+        ]
         return "\n".join(lines)
 
 
@@ -178,7 +179,11 @@ def certify_portfolio(
     >>> rng = np.random.default_rng(0)
     >>> missed = rng.binomial(10, rng.beta(0.3, 4.0, size=5000))
     >>> votes = np.stack([missed, 10 - missed], axis=1)
-    >>> certify_portfolio(votes, np.ones(5000, int), sigma=0.5, eps=0.25)
+    >>> certificate = certify_portfolio(votes, np.ones(5000, int), sigma=0.5, eps=0.25)
+    >>> round(certificate.clean_risk, 3), round(certificate.risk, 3)
+    (0.069, 0.146)
+    >>> round(certificate.one_vote_risk, 2)
+    0.19
     """
     sigma = check_positive("sigma", sigma)
     alpha = check_probability("alpha", alpha)
@@ -237,6 +242,14 @@ def certify_portfolio(
         n_votes=n_votes,
         classes=labels,
     )
+
+
+def _round_up(bound: float) -> str:
+    """Four digits of a number that must not look smaller than it is."""
+    if bound <= 0.0:
+        return "0"
+    unit = 10.0 ** (np.floor(np.log10(bound)) - 3)
+    return f"{np.ceil(bound / unit) * unit:.6g}"
 
 
 def check_budgets(eps: Any) -> Floats:
@@ -317,8 +330,8 @@ def _clean_interval(
 def _warn_if_trivial(
     risk: Floats, prices: Floats, n_votes: int, etas: Floats, alpha: float, sampling: str
 ) -> None:
-    largest = float(prices.max(axis=1).mean())
-    if largest == 0.0 or risk.min() < TRIVIAL * largest:
+    least, largest = (float(part.mean()) for part in (prices.min(axis=1), prices.max(axis=1)))
+    if largest == least or risk.min() < least + TRIVIAL * (largest - least):
         return
     needed = informative_n(n_votes, etas, alpha, sampling)
     warnings.warn(
@@ -333,11 +346,20 @@ def _warn_if_trivial(
 
 
 def informative_n(n_votes: int, etas: Floats, alpha: float, sampling: str) -> int | None:
-    """Return about how many inputs without a costly vote bound half the largest cost, if any."""
-    n = 2
-    while n <= 2**17:
+    """Return about how many inputs without a costly vote bound half the largest cost, if any do."""
+
+    least, share = etas[[np.argmin(etas)]], alpha / len(etas)
+
+    def informative(n: int) -> bool:
         rows = Rows(np.zeros((n, 1), np.int64), np.ones((n, 1)), np.zeros(n), n_votes)
-        if risk_bounds(rows, etas, alpha, sampling).min() <= 0.5:
-            return n
-        n = int(np.ceil(1.25 * n))
-    return None
+        return bool(
+            risk_bounds(rows, etas[[np.argmin(etas)]], alpha / len(etas), sampling)[0] <= 0.5
+        )
+
+    few, enough = 1, 2**16
+    if not informative(enough):
+        return None
+    while enough > 1.1 * few + 1:
+        middle = int(np.sqrt(few * enough))
+        few, enough = (few, middle) if informative(middle) else (middle, enough)
+    return enough

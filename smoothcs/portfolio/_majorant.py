@@ -26,7 +26,7 @@ _FIRST = slice(1, None, 45)  # the cell ends that the programme starts from
 _ROUNDING = 1e-10  # what floating point may cost in a sum of at most a thousand terms
 _HEADROOM = 1e-3  # between the programme's cap and the real one, for what is added to u
 _ENOUGH = 1e-7  # a shortfall at which the programme is not refined further
-_ROUNDS = 6
+_ROUNDS = 10
 _STEEPEST = 60.0
 
 
@@ -132,6 +132,7 @@ def _solve(
         b_ub=np.concatenate([-phi, np.full(len(weights), cap - _HEADROOM)]),
         bounds=(0.0, _STEEPEST),
         method="highs",
+        options={"primal_feasibility_tolerance": 1e-10},
     )
     if result.x is None or not np.all(np.isfinite(result.x)):
         return None

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 Floats = NDArray[np.float64]
 
@@ -50,7 +49,8 @@ def upper_mean(values: Floats, alpha: float, *, reach: float, sampling: str, sca
     wanted = -np.log(alpha) + np.log(len(stakes)) + 1e-9
 
     def rejected(mean: float) -> bool:
-        return bool(logsumexp(np.log1p(stakes * (mean - values)).sum(axis=1)) >= wanted)
+        capitals = np.log1p(stakes * (mean - values)).sum(axis=1)
+        return bool(np.logaddexp.reduce(capitals) >= wanted)
 
     low, high = float(np.clip(values.mean(), 0.0, reach)), reach
     if not rejected(high):

@@ -82,7 +82,10 @@ class PortfolioMonitor:
     >>> for n in (100, 400, 1500):
     ...     missed = rng.binomial(10, rng.beta(0.3, 4.0, size=n))
     ...     status = monitor.update(np.stack([missed, 10 - missed], axis=1), np.ones(n, int))
-    ...     print(status.state, round(status.certificate.risk, 3))
+    ...     print(status.state, round(status.certificate.risk, 2))
+    unknown 0.33
+    within 0.18
+    within 0.15
     """
 
     def __init__(
@@ -122,8 +125,8 @@ class PortfolioMonitor:
         Parameters
         ----------
         votes, y, costs
-            Of the new inputs, as in :func:`certify_portfolio`. Their number may depend on what was
-            seen before, their votes must be fresh.
+            Of the new inputs, as in :func:`certify_portfolio`. Which inputs arrive, and how many,
+            must not depend on the votes drawn for earlier ones.
 
         Returns
         -------
