@@ -352,9 +352,7 @@ def informative_n(n_votes: int, etas: Floats, alpha: float, sampling: str) -> in
 
     def informative(n: int) -> bool:
         rows = Rows(np.zeros((n, 1), np.int64), np.ones((n, 1)), np.zeros(n), n_votes)
-        return bool(
-            risk_bounds(rows, etas[[np.argmin(etas)]], alpha / len(etas), sampling)[0] <= 0.5
-        )
+        return bool(risk_bounds(rows, least, share, sampling)[0] <= 0.5)
 
     few, enough = 1, 2**16
     if not informative(enough):

@@ -45,11 +45,11 @@ def upper_mean(values: Floats, alpha: float, *, reach: float, sampling: str, sca
         Size of the squared values, known beforehand; guides the constant stakes.
     """
     stakes = _stakes(values, alpha, sampling, scale)
-    stakes = np.minimum(stakes, _MOST / reach)
     wanted = -np.log(alpha) + np.log(len(stakes)) + 1e-9
 
     def rejected(mean: float) -> bool:
-        capitals = np.log1p(stakes * (mean - values)).sum(axis=1)
+        affordable = np.minimum(stakes, _MOST / max(reach - mean, 1e-300))
+        capitals = np.log1p(affordable * (mean - values)).sum(axis=1)
         return bool(np.logaddexp.reduce(capitals) >= wanted)
 
     low, high = float(np.clip(values.mean(), 0.0, reach)), reach
