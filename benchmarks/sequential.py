@@ -13,6 +13,7 @@ SMOOTHCS_DATA may name it instead. Votes are kept in a resume file beside the re
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import time
 from pathlib import Path
@@ -80,11 +81,10 @@ def main() -> None:
 
     X = images(data["x_test"][data["y_test"] == SHIRT][: args.inputs])
     y = np.full(len(X), SHIRT)
-    clf.certify(X[:2], y[:2], n_estimation=1000)  # measures the batch size once, for both
+    clf.certify_at(X[:2], y[:2], 0.5)  # measures the batch size once, for both
+    published_rule = copy.copy(clf).set_params(bound="paper")
     start = time.perf_counter()
-    fixed = clf.certify(
-        X, y, bound="paper", resume_from=out / f"fixed-{args.n}-{len(X)}", n_selection=100
-    )
+    fixed = published_rule.certify(X, y, resume_from=out / f"fixed-{args.n}-{len(X)}")
     fixed_seconds = time.perf_counter() - start
     print(f"fixed n = {args.n}: {len(X)} inputs in {fixed_seconds:.0f} s")
 
@@ -96,7 +96,7 @@ def main() -> None:
         published = fixed.with_costs(costs.align(clf.classes_)).radius_group > 0.5
         for n_max in (args.n, 4 * args.n):
             start = time.perf_counter()
-            decided = clf.certify(X, y, mode="decide", eps=0.5, cost_matrix=costs, n_max=n_max)
+            decided = clf.certify_at(X, y, 0.5, cost_matrix=costs, n_max=n_max)
             seconds = time.perf_counter() - start
             certified = decided.certified_group[:, 0]
             votes = decided.n_used.mean()

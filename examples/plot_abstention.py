@@ -36,6 +36,7 @@ clf = CostSensitiveSmoothedClassifier(
     sigma=0.5,
     lr=0.01,
     max_epochs=20,
+    n_estimation=1_000,
     random_state=0,
 ).fit(X_train, y_train)
 
@@ -53,7 +54,6 @@ VotesDisplay.from_estimator(
     X_test,
     index=closest,
     image_shape=(8, 8),
-    certify_params={"n_estimation": 1000},
     units="pixel values",
 )
 plt.show()
@@ -112,7 +112,7 @@ plt.show()
 # has radius 0, counts as an error in accuracy, pays every cost of its row in Rob_cost, and the
 # largest one in the misclassification cost.
 
-certificates = clf.certify(X_test, y_test, n_estimation=1000)
+certificates = clf.certify(X_test, y_test)
 silent = certificates.abstained
 assert not np.any(certificates.radius_standard[silent] > 0)
 print(f"abstentions of the certificates: {certificates.abstention_rate():.3f}")

@@ -20,7 +20,12 @@ import matplotlib.pyplot as plt
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from smoothcs import CostMatrix, CostSensitiveSmoothedClassifier, TunedDecisionClassifier
+from smoothcs import (
+    CostMatrix,
+    CostSensitiveSmoothedClassifier,
+    TunedDecisionClassifier,
+    WeightedVotes,
+)
 from smoothcs.objectives import Gaussian, MarginCS
 from smoothcs.plotting import FrontierDisplay
 
@@ -84,8 +89,8 @@ plt.show()
 
 print(f"\n{'':24}{'accuracy':>9}{'Rob_cs':>8}{'precision of 8':>16}")
 for name, model in tuned.items():
-    for rule, weights in (("", "plurality"), (" + weights", model.label_weights_)):
-        model.estimator_.set_params(decision=weights)
+    for rule, decision in (("", None), (" + weights", WeightedVotes(model.label_weights_))):
+        model.estimator_.set_params(decision=decision)
         report = model.certified_report(X_test, y_test)
         print(
             f"{name + rule:24}{report['accuracy']:9.3f}{report['rob_cs']:8.3f}"

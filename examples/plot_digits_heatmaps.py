@@ -39,10 +39,11 @@ def fit_and_certify(costs, objective):
         sigma=sigma,
         lr=0.01,
         max_epochs=30,
+        n_estimation=2000,
+        bound="closed-form",
         random_state=0,
     )
-    clf.fit(X_train, y_train)
-    return clf.certify(X_test, y_test, n_estimation=2000, bound="closed-form")
+    return clf.fit(X_train, y_train).certify(X_test, y_test)
 
 
 reference = fit_and_certify(seed, Gaussian(n_noise=8))

@@ -44,6 +44,7 @@ pipeline = make_pipeline(
         sigma=0.5,
         lr=0.01,
         max_epochs=15,
+        n_estimation=2_000,
         random_state=0,
     ),
 )
@@ -109,7 +110,6 @@ CertifiedAccuracyDisplay.from_estimator(
     search,
     X_test,
     y_test,
-    certify_params={"n_estimation": 2000},
     name="chosen",
     units="standard deviations",
 )

@@ -53,13 +53,12 @@ models = {
         sigma=sigma,
         lr=0.01,
         max_epochs=30,
+        n_estimation=2000,
         random_state=0,
     ).fit(X_train, y_train)
     for name, objective in objectives.items()
 }
-certificates = {
-    name: clf.certify(X_test, y_test, n_estimation=2000) for name, clf in models.items()
-}
+certificates = {name: clf.certify(X_test, y_test) for name, clf in models.items()}
 
 # %%
 # Which mistakes does Rob_cs count?

@@ -107,17 +107,23 @@ X_train, X_test, y_train, y_test = train_test_split(
     X, y, test_size=100, train_size=1000, random_state=0, stratify=y
 )
 unit = CostSensitiveSmoothedClassifier(
-    objective=Gaussian(n_noise=4), sigma=0.35, lr=0.01, max_epochs=15, random_state=0
+    objective=Gaussian(n_noise=4),
+    sigma=0.35,
+    lr=0.01,
+    max_epochs=15,
+    n_estimation=2000,
+    random_state=0,
 ).fit(X_train / 16, y_train)
 
 grey_levels = CostSensitiveSmoothedClassifier.from_module(
     torch.nn.Sequential(Normalize(mean=0.0, std=16.0), unit.module_),
     classes=unit.classes_,
     sigma=16 * 0.35,
+    n_estimation=2000,
     random_state=0,
 )
-small = unit.certify(X_test / 16, y_test, n_estimation=2000).radius_group
-large = grey_levels.certify(X_test, y_test, n_estimation=2000).radius_group
+small = unit.certify(X_test / 16, y_test).radius_group
+large = grey_levels.certify(X_test, y_test).radius_group
 
 # %%
 # The radii are 16 times as large, and mean the same. They differ by chance alone: another input

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from smoothcs.certification import certify_votes
-from smoothcs.certification._decision import certify_weighted_votes
+from smoothcs.decision import WeightedVotes
 
 from .choose import Choice
 from .store import Store
@@ -25,11 +25,10 @@ def measure(store: Store, task: Task, choice: Choice, seed: int, alpha: float) -
     label = (votes.selection * weights).argmax(axis=1)
     shared: dict[str, Any] = {"sigma": task.sigma, "alpha": alpha, "y": y_all[votes.rows]}
     if choice.weights is not None:
-        shared["weights"] = weights
-    certify = certify_votes if choice.weights is None else certify_weighted_votes
+        shared["decision"] = WeightedVotes(weights)
     selection = votes.selection[votes.rows]
     # Expected costs need each pair radius by itself, not all of them together.
-    full = certify(
+    full = certify_votes(
         selection, votes.estimation, cost_matrix=task.costs, simultaneous=False, **shared
     )
     graver = full if (task.graver == task.costs).all() else full.with_costs(task.graver)

@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -56,16 +55,16 @@ def draw(way: str, data: Generated, n: int, path: Path) -> None:
         votes = sample_votes(Brightness(), data, n, 0.5, random_state=0, resume_from=path)
     else:
         clf = CostSensitiveSmoothedClassifier.from_module(
-            Brightness(), classes=range(10), sigma=0.5, alpha=0.3, random_state=0
-        )
-        certificates: Any = clf.certify(
-            data,
-            np.arange(len(data)) * 10 // len(data),
+            Brightness(),
+            classes=range(10),
+            sigma=0.5,
+            alpha=0.3,
             n_selection=1,
             n_estimation=n,
-            resume_from=path,
+            random_state=0,
         )
-        votes = certificates.votes
+        y = np.arange(len(data)) * 10 // len(data)
+        votes = clf.certify(data, y, resume_from=path).votes
     assert votes.sum() == n * len(data)
 
 

@@ -153,6 +153,8 @@ class Record(CertifiedMetrics):
         for field in fields(cls):  # type: ignore[arg-type]
             if "None" in str(field.type):
                 values.setdefault(field.name, None)
+            elif field.name not in values:
+                raise ValueError(f"{field.name} is missing.")
         record = cls(**values)
         for name, kind in cls.STORED_AS.items():
             # Radii of a shorter type may have been rounded up.

@@ -1,7 +1,7 @@
 """When to stop drawing votes: decisions at given attack radii, predictions and radii.
 
 "Does the certificate hold at eps?" needs far fewer votes than a radius.  Votes are looked at on a
-fixed schedule, n_i = 100, 150, 225, ... up to n_max; look i tests at level alpha_i and the levels
+fixed schedule, n_i = 30, 39, 51, ... up to n_max; look i tests at level alpha_i and the levels
 sum to alpha, so whatever stops the sampling, a false claim has probability at most alpha (a union
 bound).  A rejected hypothesis stays rejected.  Stopping without a claim is never false, so
 futility may be judged by any approximation.
@@ -96,9 +96,10 @@ class StoppingRule(TargetLooks):
     Examples
     --------
     >>> rule = StoppingRule([[95, 5, 0]], [[False, True, True]], eps=0.5, sigma=0.5, n_max=1000)
-    >>> int(rule.looks[0])
-    100
-    >>> rule.update([0], [[97, 3, 0]])
+    >>> rule([0], [[0, 0, 0]])
+    array([30])
+    >>> rule([0], [[30, 0, 0]])
+    array([0])
     >>> rule.status
     array([[1]])
     """
@@ -116,9 +117,9 @@ class StoppingRule(TargetLooks):
         blockers: bool | int = True,
         also_correct: ArrayLike | None = None,
         weights: ArrayLike | None = None,
-        first_look: int = 100,
-        growth: float = 1.5,
-        final_share: float = 0.5,
+        first_look: int = 30,
+        growth: float = 1.3,
+        final_share: float = 0.3,
         futility: float = 0.005,
     ) -> None:
         self.eps = np.atleast_1d(np.asarray(eps, dtype=np.float64))

@@ -20,9 +20,9 @@ def look_schedule(
     n_max: int,
     alpha: float,
     *,
-    first_look: int = 100,
-    growth: float = 1.5,
-    final_share: float = 0.5,
+    first_look: int = 30,
+    growth: float = 1.3,
+    final_share: float = 0.3,
 ) -> tuple[Ints, Floats]:
     """Return the cumulative votes at which to look and the level to be spent at each look.
 
@@ -32,11 +32,11 @@ def look_schedule(
         Votes at the last look.
     alpha : float
         Failure probability of the whole procedure, in (0, 1).
-    first_look : int, default=100
+    first_look : int, default=30
         Votes at the first look.
-    growth : float, default=1.5
+    growth : float, default=1.3
         Ratio of successive looks, > 1.
-    final_share : float, default=0.5
+    final_share : float, default=0.3
         Share of alpha kept for the last look; the others share the rest equally.
 
     Returns
@@ -47,11 +47,11 @@ def look_schedule(
 
     Examples
     --------
-    >>> looks, levels = look_schedule(1000, alpha=0.001)
+    >>> looks, levels = look_schedule(100, alpha=0.001)
     >>> looks
-    array([ 100,  150,  225,  338,  506, 1000])
+    array([ 30,  39,  51,  66, 100])
     >>> levels[[0, -1]]
-    array([0.0001, 0.0005])
+    array([0.000175, 0.0003  ])
     """
     n_max = check_integer("n_max", n_max)
     alpha = check_probability("alpha", alpha)

@@ -76,8 +76,8 @@ class NearTies:
         """Count in one batch of outputs."""
         rows = output[: self._left]
         self._left -= len(rows)
-        if rows.ndim == 2:
-            logits = rows.double()
+        if rows.ndim == 2 and len(rows) > 0:
+            logits = rows.cpu().double()
             first, second = logits.topk(2, dim=1).values.T
             self.count += int((first - second <= 2 * rounding(logits, self._precision)).sum())
 
@@ -93,4 +93,4 @@ def agree(there: Any, here: Any, precision: str) -> bool:
         return False
     if found.ndim == 1:
         return bool((known == found).all())
-    return bool(((known - found).abs() <= rounding(found, precision)[:, None]).all())
+    return bool(((known - found).abs() <= rounding(found, precision)).all())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import threading
 import warnings
 import weakref
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -248,9 +250,10 @@ def draw_in_shards(
     for attempt in range(_ATTEMPTS):
         done: set[int] = set()
         try:
-            for result in _shard_results(settings, source.part(left), n_jobs, store):
-                done.add(result[0])
-                accept(*result)
+            with closing(_shard_results(settings, source.part(left), n_jobs, store)) as results:
+                for result in results:
+                    done.add(result[0])
+                    accept(*result)
             return
         except BrokenProcessPool:
             if attempt == _ATTEMPTS - 1:
@@ -271,16 +274,23 @@ def _shard_results(
     settings: Settings, source: Source, n_jobs: int | None, store: ResumeFile | None
 ) -> Any:
     n_shards = min(len(source), 4 * joblib.effective_n_jobs(n_jobs))
+    # Workers may be threads: each shard has its own schedule, and none that of this thread.
+    unasked = copy.deepcopy(settings.schedule)
     shards = joblib.Parallel(n_jobs=n_jobs, return_as="generator")(
         joblib.delayed(_draw_shard)(
-            settings,
+            replace(settings, schedule=copy.deepcopy(unasked)),
             source.part(positions).detached(),
             None if store is None else (store.part_path(), store.header),
         )
         for positions in np.array_split(np.arange(len(source)), n_shards)
     )
-    for shard in shards:
-        yield from shard
+    try:
+        for shard in shards:
+            yield from shard
+    finally:
+        with warnings.catch_warnings():  # of results that nobody asks for after an error
+            warnings.simplefilter("ignore", UserWarning)
+            shards.close()
 
 
 def _draw_shard(

@@ -198,7 +198,7 @@ class Scheduler:
                 self._changed.notify_all()
 
     def settle(self) -> None:
-        """After an interruption, finish the inputs that need no more votes."""
+        """After a failed run, finish the collected inputs that need no more votes."""
         with self._changed:
             collected, self._collected = self._collected, []
         self._ask(collected)

@@ -220,8 +220,8 @@ def run_workers(
     """
     try:
         _run_all(scheduler, forwards, batch_size, noise)
-    except KeyboardInterrupt:
-        scheduler.settle()
+    except BaseException:
+        scheduler.settle()  # whose votes are drawn needs no drawing again
         raise
 
 

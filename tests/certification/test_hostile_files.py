@@ -16,10 +16,7 @@ import pytest
 import torch
 from torch import nn
 
-from smoothcs import Certificates
-from smoothcs.certification import certify_votes
-from smoothcs.certification._decision import certify_weighted_votes
-from smoothcs.votes import sample_votes
+from smoothcs import Certificates, WeightedVotes, certify_votes, sample_votes
 
 MEBIBYTE = 2**20
 VOTES = np.array([[900, 60, 40], [30, 950, 20], [5, 5, 990], [400, 350, 250]])
@@ -127,7 +124,8 @@ def saved(tmp_path_factory):
 FIELDS = [
     "format", "label", "abstained", "radius_standard", "radius_group", "radius_pair",
     "votes", "selection_votes", "sigma", "alpha", "level", "n", "bound", "simultaneous",
-    "blockers", "also_correct", "costs", "classes", "y", "harmless_errors",
+    "blockers", "also_correct", "costs", "classes", "y", "harmless_errors", "weights",
+    "input_error",
 ]  # fmt: skip
 
 
@@ -159,7 +157,7 @@ def test_a_pickle_under_the_name_of_certificates_is_not_run(carrier, marker, tmp
     assert not marker.exists()
 
 
-@pytest.mark.parametrize("field", [*FIELDS, "weights", "decision_costs", "unknown"])
+@pytest.mark.parametrize("field", [*FIELDS, "model", "unknown"])
 @pytest.mark.parametrize("kind", ["object array", "raw pickle", "object field", "scalar object"])
 def test_a_pickle_in_any_entry_is_not_run(field, kind, saved, marker, tmp_path):
     if kind == "raw pickle":
@@ -331,7 +329,11 @@ WRONG = {
     "correct of two": {"also_correct": np.int64(2)},
     "version of text": {"format": np.array("1")},
     "version of a list": {"format": np.array([1, 1])},
+    "input error of nan": {"input_error": np.full(4, np.nan)},
+    "negative input error": {"input_error": np.float64(-0.1)},
+    "input error of another length": {"input_error": np.zeros(3)},
     "weights of another length": {"weights": np.ones(7)},
+    "weights by which another class wins": {"weights": np.array([1.0, 1.0, 1e4])},
     "nan weights": {"weights": np.array([1.0, np.nan, 1.0])},
 }
 
@@ -423,10 +425,7 @@ def test_damaged_archives_are_refused_or_hold_the_same(weighted, tmp_path):
     path = tmp_path / "c.npz"
     original = certificates()
     if weighted:
-        original = certify_weighted_votes(
-            VOTES // 10, VOTES, weights=[1, 1, 2], sigma=0.5, y=[0, 1, 2, 0], cost_matrix=COSTS,
-            bound="closed-form",
-        )  # fmt: skip
+        original = certificates(decision=WeightedVotes([1, 1, 2]))
     original.save(path)
     content, seen = path.read_bytes(), Counter()
     for seed in range(200):

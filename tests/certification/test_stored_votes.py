@@ -27,7 +27,7 @@ def names(case):
 @pytest.mark.parametrize("case", range(len(CASES)), ids=names)
 def test_radii_are_those_stored(case):
     def stored(name):
-        return STORED[f"{case:03d}_{name}"] if f"{case:03d}_{name}" in STORED else None
+        return STORED.get(f"{case:03d}_{name}")
 
     options = {k: v for k, v in CASES[case].items() if k not in ("rows", "m")}
     weights = stored("weights")

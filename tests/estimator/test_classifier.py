@@ -49,6 +49,10 @@ def fitted(iris):
     return quick(cost_matrix={(1, 2): 5.0}).fit(*iris)
 
 
+def with_params(clf, **params):
+    return pickle.loads(pickle.dumps(clf)).set_params(**params)
+
+
 @pytest.mark.parametrize("objective", sorted(OBJECTIVES))
 def test_every_objective_learns_real_data_under_noise(objective):
     X, y = load_digits(return_X_y=True)
@@ -71,8 +75,14 @@ def test_certificates_are_those_of_the_votes_drawn_with_the_fitted_key(fitted, i
         )
         for n, purpose in ((100, "selection"), (400, "estimation"))
     ]
-    expected = certify_votes(*votes, sigma=0.3, cost_matrix=fitted.cost_matrix_, y=y[:20])
     got = fitted.certify(X[:20], y[:20])
+    expected = certify_votes(
+        *votes,
+        sigma=0.3,
+        cost_matrix=fitted.cost_matrix_,
+        y=y[:20],
+        input_error=got.input_error,
+    )
     np.testing.assert_array_equal(got.radius_group, expected.radius_group)
     np.testing.assert_array_equal(got.votes, expected.votes)
 
@@ -90,15 +100,14 @@ def test_certify_does_not_depend_on_order_subset_or_batch_size(fitted, iris):
 
 def test_one_and_two_jobs_draw_the_same_votes(fitted, iris):
     X, _y = iris
-    two = pickle.loads(pickle.dumps(fitted)).set_params(n_jobs=2)
+    two = with_params(fitted, n_jobs=2)
     np.testing.assert_array_equal(two.certify(X[:30]).votes, fitted.certify(X[:30]).votes)
 
 
 def test_selection_estimation_and_prediction_votes_do_not_share_noise(fitted, iris):
     X = iris[0][60:140]  # where classes overlap, so that votes are spread
-    fitted = pickle.loads(pickle.dumps(fitted))
-    certificates = fitted.certify(X, n_selection=400, n_estimation=400)
-    prediction = fitted.set_params(n_prediction=400).predict_proba(X) * 400
+    fitted = with_params(fitted, n_selection=400, n_estimation=400, n_prediction=400)
+    certificates, prediction = fitted.certify(X), fitted.predict_proba(X) * 400
     assert (certificates.selection_votes != certificates.votes).any()
     assert (certificates.votes != prediction.round()).any()
 
@@ -497,10 +506,8 @@ def test_cost_matrix_builders_are_aligned_at_fit(iris):
 
 def test_decisions_agree_with_radii_and_cost_fewer_votes(fitted, iris):
     X, y = iris
-    radii = fitted.certify(X, y, n_estimation=20_000)
-    decided = fitted.certify(
-        X, y, mode="decide", eps=[0.1, 0.3], kinds=("group", "pair", "standard"), n_max=20_000
-    )
+    radii = with_params(fitted, n_estimation=20_000).certify(X, y)
+    decided = fitted.certify_at(X, y, [0.1, 0.3], kinds=("group", "pair", "standard"), n_max=20_000)
     assert decided.n_used.mean() < 0.25 * 20_100
     sensitive = y == 1
     for e, eps in enumerate((0.1, 0.3)):
@@ -522,9 +529,10 @@ def test_decisions_agree_with_radii_and_cost_fewer_votes(fitted, iris):
 
 def test_decisions_are_the_same_from_two_processes(fitted, iris):
     X, y = iris[0][::4], iris[1][::4]
-    params = {"mode": "decide", "eps": [0.1, 0.3], "kinds": ("group", "pair", "label")}
-    one = fitted.certify(X, y, **params)
-    two = pickle.loads(pickle.dumps(fitted)).set_params(n_jobs=2).certify(X, y, **params)
+    one, two = (
+        clf.certify_at(X, y, [0.1, 0.3], kinds=("group", "pair", "label"))
+        for clf in (fitted, with_params(fitted, n_jobs=2))
+    )
     for name in ("votes", "certified_group", "certified_pair", "abstained"):
         np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
 
@@ -547,8 +555,8 @@ def test_a_sensitive_label_is_never_certified_by_a_decision(iris):
 
 def test_radius_tol_stops_early_with_nearly_the_full_radius(fitted, iris):
     X, y = iris[0][50:150], iris[1][50:150]
-    full = fitted.certify(X, y, n_estimation=30_000)
-    early = fitted.certify(X, y, radius_tol=0.05, n_max=30_000)
+    many = with_params(fitted, n_estimation=30_000)
+    full, early = many.certify(X, y), many.certify(X, y, radius_tol=0.05)
     assert early.votes.sum() < 0.7 * full.votes.sum()
     assert (early.level <= early.alpha).all()
     sensitive = y == 1
@@ -568,18 +576,30 @@ def test_plan_votes_separates_easy_from_hopeless_inputs(fitted, iris):
 
 def test_bounds_without_sequential_theory_refuse_to_decide(fitted, iris):
     X, y = iris
-    with pytest.raises(ValueError, match="mode='decide'.*bound='exact'"):
-        fitted.certify(X, y, mode="decide", bound="paper")
+    paper = with_params(fitted, bound="paper")
+    with pytest.raises(ValueError, match="certify_at needs bound='exact'"):
+        paper.certify_at(X, y)
+    with pytest.raises(ValueError, match="radius_tol needs bound='exact'"):
+        paper.certify(X, y, radius_tol=0.1)
     with pytest.raises(ValueError, match="n_max=4 .*smallest that can is 10"):
-        fitted.certify(X, y, mode="decide", n_max=4)
-    with pytest.raises(ValueError, match="eps is for mode='decide'"):
-        fitted.certify(X, y, eps=0.3)
-    paper = pickle.loads(pickle.dumps(fitted)).set_params(bound="paper")
+        fitted.certify_at(X, y, n_max=4)
     assert paper.score(X, y) == paper.certify(X, y).rob_cs(0.3)
 
 
-@pytest.mark.parametrize("params", [{}, {"mode": "decide"}, {"radius_tol": 0.02}])
-def test_an_interrupted_certify_hands_over_what_was_finished(iris, params):
+def radii(clf, X, y, **options):
+    return clf.certify(X, y, **options)
+
+
+def to_a_tolerance(clf, X, y, **options):
+    return clf.certify(X, y, radius_tol=0.02, **options)
+
+
+def at_eps(clf, X, y, **options):
+    return clf.certify_at(X, y, **options)
+
+
+@pytest.mark.parametrize("certify", [radii, at_eps, to_a_tolerance])
+def test_an_interrupted_certify_hands_over_what_was_finished(iris, certify):
     X, y = iris
 
     class Interrupting(nn.Linear):
@@ -593,18 +613,23 @@ def test_an_interrupted_certify_hands_over_what_was_finished(iris, params):
 
     torch.manual_seed(0)
     clf = CostSensitiveSmoothedClassifier.from_module(
-        Interrupting(4, 3), classes=3, sigma=0.3, vote_batch_size=256, random_state=0
+        Interrupting(4, 3),
+        classes=3,
+        sigma=0.3,
+        vote_batch_size=256,
+        n_estimation=2000,
+        random_state=0,
     )
     Interrupting.stop_at = -1
-    whole = clf.certify(X, y, n_estimation=2000, **params)
+    whole = certify(clf, X, y)
     Interrupting.stop_at = Interrupting.calls // 2
     Interrupting.calls = 0
     with pytest.raises(CertificationInterrupted) as caught:
-        clf.certify(X, y, n_estimation=2000, **params)
+        certify(clf, X, y)
     part = caught.value.certificates
     finished = part.votes.sum(axis=1) > 0
     assert 0 < finished.sum() < len(X)
-    if params == {"mode": "decide"}:
+    if certify is at_eps:
         assert not part.certified_group[~finished].any()
         np.testing.assert_array_equal(
             part.certified_group[finished], whole.certified_group[finished]
@@ -616,19 +641,19 @@ def test_an_interrupted_certify_hands_over_what_was_finished(iris, params):
         )
 
 
-@pytest.mark.parametrize("params", [{}, {"mode": "decide"}])
+@pytest.mark.parametrize("certify", [radii, at_eps])
 def test_a_resume_file_gives_the_same_certificates_without_sampling_again(
-    fitted, iris, tmp_path, params
+    fitted, iris, tmp_path, certify
 ):
     X, y = iris
-    first = fitted.certify(X, y, resume_from=tmp_path / "votes", **params)
+    first = certify(fitted, X, y, resume_from=tmp_path / "votes")
     size = (tmp_path / "votes").stat().st_size
-    again = fitted.certify(X, y, resume_from=tmp_path / "votes", **params)
+    again = certify(fitted, X, y, resume_from=tmp_path / "votes")
     np.testing.assert_array_equal(again.votes, first.votes)
     assert (tmp_path / "votes").stat().st_size == size
-    other = pickle.loads(pickle.dumps(fitted)).set_params(sigma=0.4)
+    other = with_params(fitted, sigma=0.4)
     with pytest.raises(ValueError, match="sigma"):
-        other.certify(X, y, resume_from=tmp_path / "votes", **params)
+        certify(other, X, y, resume_from=tmp_path / "votes")
 
 
 @pytest.mark.cuda

@@ -16,25 +16,19 @@ from sklearn.preprocessing import StandardScaler
 from smoothcs import (
     Certificates,
     CertificationInterrupted,
-    CertifiedDecisions,
-    CostMatrix,
+    CertifiedAt,
     CostSensitiveSmoothedClassifier,
+    WeightedVotes,
     best_under,
     certified_scorer,
+    certify_votes,
     rob_cs_scorer,
     sample_votes,
-)
-from smoothcs.certification._decision import (
-    DecisionCertificates,
-    certify_decision,
-    certify_expected_cost,
-    certify_weighted_votes,
-    weighted_label,
 )
 from smoothcs.sequential.planning import plan_votes
 
 SIGMA, ALPHA = 0.5, 0.1
-WEIGHTS = {"yes": 3.0}
+WEIGHTS = WeightedVotes({"yes": 3.0})
 # The vote of "yes" counts threefold: the boundary moves to where it has a quarter of the votes.
 SHIFT = SIGMA * ndtri(0.25)
 
@@ -68,7 +62,7 @@ LABELS = np.where(MARGINS > SHIFT, "yes", "no")
 def test_predictions_change_at_the_shifted_boundary():
     clf = linear()
     assert clf.predict(POINTS).tolist() == LABELS.tolist()
-    assert clf.set_params(decision="plurality").predict(POINTS)[2] == "no"  # margin -.1
+    assert clf.set_params(decision=None).predict(POINTS)[2] == "no"  # margin -.1
     never = linear(abstain_label=None)
     assert never.predict(POINTS).tolist() == LABELS.tolist()
     assert (never.classes_[never.predict_proba(POINTS).argmax(axis=1)] != LABELS).any()
@@ -78,12 +72,12 @@ def test_predict_abstains_on_the_shifted_boundary_and_not_on_that_of_the_module(
     clf = linear(alpha=0.001)
     assert clf.abstains(at(SHIFT, 50)).mean() > 0.9
     assert not clf.abstains(at(0.0, 50)).any()
-    clf.set_params(decision="plurality")
+    clf.set_params(decision=None)
     assert not clf.abstains(at(SHIFT, 50)).any()
 
 
 @pytest.mark.parametrize("bound", ["exact", "closed-form"])
-@pytest.mark.parametrize("decision", [WEIGHTS, [1, 3], [[0, 1], [3, 0]]])
+@pytest.mark.parametrize("decision", [WEIGHTS, WeightedVotes([1, 3])])
 def test_radii_approach_the_distance_to_the_shifted_boundary_from_below(bound, decision):
     clf = linear(decision=decision, bound=bound, n_estimation=100_000, alpha=0.001)
     c = clf.certify(POINTS, LABELS)
@@ -94,7 +88,7 @@ def test_radii_approach_the_distance_to_the_shifted_boundary_from_below(bound, d
 
 
 def test_radii_to_a_tolerance_approach_that_distance_with_fewer_votes():
-    c = linear(alpha=0.001).certify(POINTS, LABELS, radius_tol=0.05, n_max=100_000)
+    c = linear(alpha=0.001, n_estimation=100_000).certify(POINTS, LABELS, radius_tol=0.05)
     assert (c.radius_group <= DISTANCES).all()
     assert (c.radius_group >= DISTANCES - 0.06).all()
     assert c.votes.sum() < 0.5 * 100_000 * len(POINTS)
@@ -105,23 +99,18 @@ def test_decisions_hold_within_that_distance_and_not_beyond():
     kinds = ("group", "pair", "standard", "label")
     for share, expected in ((0.9, True), (1.001, False)):
         for i, distance in enumerate(DISTANCES):
-            d = clf.certify(
-                POINTS[[i]],
-                LABELS[[i]],
-                mode="decide",
-                eps=share * distance,
-                kinds=kinds,
-                n_max=100_000,
+            d = clf.certify_at(
+                POINTS[[i]], LABELS[[i]], share * distance, kinds=kinds, n_max=100_000
             )
             assert d.certified_group[0, 0] == expected
             assert d.certified_standard[0, 0] == expected
             assert d.certified_pair[0, 0].any() == expected
             assert d.abstained[0] == False  # noqa: E712
             assert d.label[0] == LABELS[i]
-            assert d.weights.tolist() == [1, 3]
+            assert d.decision.weights.tolist() == [1, 3]
 
 
-@pytest.mark.parametrize("mode", ["radius", "tolerance", "decide", "decide standard", "label"])
+@pytest.mark.parametrize("mode", ["radius", "tolerance", "at eps", "at eps standard", "label"])
 def test_false_claims_through_the_estimator_are_rarer_than_alpha(mode):
     # At margin .1 the distance is known; claims beyond it are false.
     # Radii of growing votes take time.
@@ -131,14 +120,14 @@ def test_false_claims_through_the_estimator_are_rarer_than_alpha(mode):
     if mode == "radius":
         false = clf.certify_radius(X) > distance
     elif mode == "tolerance":
-        c = clf.certify(X, radius_tol=1e-3, n_max=2000)
+        c = clf.set_params(n_estimation=2000).certify(X, radius_tol=1e-3)
         false = c.radius_group > distance
     elif mode == "label":
         # Just on the other side the smoothed classifier says no.
         false = clf.predict(at(SHIFT - 1e-6, n)) == "yes"
     else:
         kind = "standard" if "standard" in mode else "group"
-        d = clf.certify(X, mode="decide", eps=distance + 1e-9, kinds=(kind,))
+        d = clf.certify_at(X, eps=distance + 1e-9, kinds=(kind,))
         false = getattr(d, f"certified_{kind}")[:, 0]
     assert binomtest(int(false.sum()), n, ALPHA, alternative="greater").pvalue > 1e-4
     # The test could see a violation: something of alpha is used.
@@ -146,11 +135,11 @@ def test_false_claims_through_the_estimator_are_rarer_than_alpha(mode):
 
 
 def test_without_a_rule_those_claims_would_be_false():
-    # The certificates of the plurality vote do not speak of the weighted one.
-    clf = linear(n_estimation=2000)
+    # The certificates of the plurality vote do not hold for the weighted one.
+    clf = linear(n_estimation=2000, alpha=0.001)
     X = at(-0.4, 20)  # the weighted boundary is .06 away, that of the module .4
     assert (clf.certify_radius(X) < 0.07).all()
-    assert (clf.set_params(decision="plurality").certify_radius(X) > 0.3).all()
+    assert (clf.set_params(decision=None).certify_radius(X) > 0.3).all()
 
 
 # -- real data: one rule, one answer ------------------------------------------------------------
@@ -197,35 +186,42 @@ def votes_of(clf, X, n, purpose):
     )
 
 
-DECIDE = {"mode": "decide", "kinds": ("group", "pair", "standard", "label")}
+KINDS = ("group", "pair", "standard", "label")
+AT_EPS = ("label", "votes", "certified_group", "certified_pair", "certified_standard")
 
 
 @pytest.mark.parametrize("weights", [[2.0, 2.0, 2.0], {"ve": 1}])
 def test_equal_weights_are_the_plurality_vote_bit_for_bit(plain, fitted, iris, weights):
     X, y = iris[0][60:120:2], iris[1][60:120:2]
-    fitted.set_params(decision=weights)
+    fitted.set_params(decision=WeightedVotes(weights))
     np.testing.assert_array_equal(fitted.predict(X), plain.predict(X))
     np.testing.assert_array_equal(fitted.plan_votes(X), plain.plan_votes(X))
-    for params in ({}, {"radius_tol": 0.05}, {"bound": "closed-form"}, {"bound": "paper"}):
-        one, other = fitted.certify(X, y, **params), plain.certify(X, y, **params)
-        assert type(one) is type(other)
+    one, other = (clf.certify_at(X, y, kinds=KINDS) for clf in (fitted, plain))
+    for name in AT_EPS:
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    for params, options in (
+        ({}, {}),
+        ({}, {"radius_tol": 0.05}),
+        ({"bound": "closed-form"}, {}),
+        ({"bound": "paper"}, {}),
+    ):
+        one, other = (
+            pickle.loads(pickle.dumps(clf)).set_params(**params).certify(X, y, **options)
+            for clf in (fitted, plain)
+        )
         for name in ("label", "votes", "radius_standard", "radius_group", "radius_pair"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
-    one, other = fitted.certify(X, y, **DECIDE), plain.certify(X, y, **DECIDE)
-    for name in ("label", "votes", "certified_group", "certified_pair", "certified_standard"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
-def test_nearly_equal_weights_take_the_other_path_to_the_same_answers(plain, fitted, iris):
+def test_nearly_equal_weights_give_the_same_answers(plain, fitted, iris):
     X, y = iris[0][60:120:2], iris[1][60:120:2]
-    fitted.set_params(decision=[1.0, 1.0, 1.0 + 1e-13])
+    fitted.set_params(decision=WeightedVotes([1.0, 1.0, 1.0 + 1e-13]))
     np.testing.assert_array_equal(fitted.predict(X), plain.predict(X))
     np.testing.assert_allclose(
         fitted.certify(X, y).radius_pair, plain.certify(X, y).radius_pair, atol=1e-9
     )
-    one, other = fitted.certify(X, y, **DECIDE), plain.certify(X, y, **DECIDE)
-    assert one.weights is not None
-    for name in ("label", "votes", "certified_group", "certified_pair", "certified_standard"):
+    one, other = (clf.certify_at(X, y, kinds=KINDS) for clf in (fitted, plain))
+    for name in AT_EPS:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
@@ -233,27 +229,26 @@ def test_certificates_are_those_of_the_rule_and_the_votes_drawn(fitted, iris):
     X, y = iris[0][50:90], iris[1][50:90]
     selection = votes_of(fitted, X, 100, "selection")
     estimation = votes_of(fitted, X, 400, "estimation")
-    known = {"sigma": 0.3, "cost_matrix": fitted.cost_matrix_, "y": y}
-    fitted.set_params(decision={"vi": 3.0, "ve": 0.5})
-    got = fitted.certify(X, y)
-    expected = certify_weighted_votes(selection, estimation, weights=[1, 0.5, 3], **known)
+    decision = WeightedVotes({"vi": 3.0, "ve": 0.5})
+    got = fitted.set_params(decision=decision).certify(X, y)
+    expected = certify_votes(
+        selection,
+        estimation,
+        decision=WeightedVotes([1, 0.5, 3]),
+        sigma=0.3,
+        cost_matrix=fitted.cost_matrix_,
+        y=y,
+        input_error=got.input_error,
+    )
     assert (got.label != fitted.classes_[selection.argmax(axis=1)]).any()
     np.testing.assert_array_equal(got.label, expected.label)
     np.testing.assert_array_equal(got.radius_pair, expected.radius_pair)
 
-    costs = CostMatrix([[0, 1, 1], [1, 0, 1], [1, 9, 0]])
-    fitted.set_params(decision=costs)
-    got = fitted.certify(X, y)
-    expected = certify_expected_cost(selection, estimation, decision_costs=costs, **known)
-    np.testing.assert_array_equal(got.label, expected.label)
-    np.testing.assert_array_equal(got.radius_pair, expected.radius_pair)
-    assert isinstance(got, DecisionCertificates)
-
 
 def test_predictions_without_abstention_are_the_weighted_winners_of_the_prediction_votes(iris):
-    clf = quick(abstain_label=None, decision={"vi": 4.0}).fit(*iris)
+    clf = quick(abstain_label=None, decision=WeightedVotes({"vi": 4.0})).fit(*iris)
     votes = votes_of(clf, iris[0], 300, "prediction")
-    expected = clf.classes_[weighted_label(votes, [1, 1, 4])]
+    expected = clf.classes_[WeightedVotes([1, 1, 4]).align(3).winner(votes)]
     np.testing.assert_array_equal(clf.predict(iris[0]), expected)
     np.testing.assert_allclose(clf.predict_proba(iris[0]), votes / 300)
     assert (expected != clf.classes_[votes.argmax(axis=1)]).any()
@@ -261,26 +256,20 @@ def test_predictions_without_abstention_are_the_weighted_winners_of_the_predicti
 
 def test_without_labels_the_row_of_the_predicted_class_applies(fitted, iris):
     X = iris[0][50:]
-    c = fitted.set_params(decision={"vi": 5.0}).certify(X)
-    d = fitted.certify(X, **DECIDE)
+    c = fitted.set_params(decision=WeightedVotes({"vi": 5.0})).certify(X)
+    d = fitted.certify_at(X, kinds=KINDS)
     np.testing.assert_array_equal(c.label, d.label)
     row = fitted.cost_matrix_.encode(c.label)
     np.testing.assert_array_equal(~np.isnan(c.radius_pair), fitted.cost_matrix_.omega[row])
 
 
-@pytest.mark.parametrize("decision", [{"vi": 4.0}, [[0, 1, 1], [1, 0, 1], [2, 9, 0]]])
-def test_scores_scorers_and_reports_follow_the_rule(plain, fitted, iris, decision):
+def test_scores_scorers_and_reports_follow_the_rule(plain, fitted, iris):
     X, y = iris[0][40::4], iris[1][40::4]
-    fitted.set_params(decision=decision, eps=0.25)
-    c = fitted.certify(X, y)
+    fitted.set_params(decision=WeightedVotes({"vi": 4.0}), eps=0.25)
     report = fitted.certified_report(X, y)
     assert report["rob_cs"] != plain.certified_report(X, y, eps=0.25)["rob_cs"]
-    if isinstance(c.decision_costs, np.ndarray):
-        # No sequential certificates are known: every input takes all votes.
-        assert report["mean_votes"] == 400
-    else:
-        assert report["mean_votes"] < 400
-        c = fitted.certify(X, y, eps=0.25, **DECIDE)
+    assert report["mean_votes"] < 400
+    c = fitted.certify_at(X, y, 0.25, kinds=KINDS)
     assert report["rob_cs"] == c.rob_cs(0.25) == fitted.score(X, y)
     assert report["rob_cost"] == c.rob_cost(0.25) == fitted.score(X, y, metric="rob_cost")
     accuracy = fitted.score(X, y, metric="certified_accuracy")
@@ -290,46 +279,27 @@ def test_scores_scorers_and_reports_follow_the_rule(plain, fitted, iris, decisio
     assert scores["accuracy"] == report["accuracy"] == np.mean((c.label == y) & ~c.abstained)
 
 
-def test_other_costs_certify_the_same_classifier(fitted, iris):
-    # The rule decides by the costs of fit: certificates are of what predict predicts.
-    X, y = iris
-    costs = [[0, 1, 1], [1, 0, 1], [1, 9, 0]]
-    clf = quick(cost_matrix=costs, decision="min-cost").fit(X, y)
-    own, other = clf.certify(X, y), clf.certify(X, y, cost_matrix={("se", "ve"): 1.0})
-    np.testing.assert_array_equal(own.label, other.label)
-    np.testing.assert_array_equal(own.decision_costs, other.decision_costs)
-    # Where the label is a costly mistake by one of the two, its certificate is void.
-    both = own.label == y
-    np.testing.assert_array_equal(own.radius_standard[both], other.radius_standard[both])
-    assert np.isfinite(other.radius_pair).sum() == (y == "se").sum()
-
-
 def test_a_rule_may_be_set_and_removed_after_fit(plain, fitted, iris):
     X, y = iris
     before = fitted.certify(X, y)
-    weighted = fitted.set_params(decision={"vi": 3.0}).certify(X, y)
+    weighted = fitted.set_params(decision=WeightedVotes({"vi": 3.0})).certify(X, y)
     np.testing.assert_array_equal(weighted.votes, before.votes)
     assert (weighted.label != before.label).any()
-    again = fitted.set_params(decision="plurality").certify(X, y)
+    again = fitted.set_params(decision=None).certify(X, y)
     np.testing.assert_array_equal(again.radius_pair, before.radius_pair)
-    copied = pickle.loads(pickle.dumps(fitted.set_params(decision={"vi": 3.0})))
+    copied = pickle.loads(pickle.dumps(fitted.set_params(decision=WeightedVotes({"vi": 3.0}))))
     np.testing.assert_array_equal(copied.certify(X, y).radius_pair, weighted.radius_pair)
-    assert clone(fitted).decision == {"vi": 3.0}
+    assert clone(fitted).decision == WeightedVotes({"vi": 3.0})
 
 
 def test_a_grid_search_runs_over_decisions_of_every_form(iris):
     X, y = iris
-    grid = {
-        "decision": [
-            "plurality",
-            {"vi": 4.0},
-            np.array([1.0, 1.0, 8.0]),
-            CostMatrix([[0, 1, 1], [1, 0, 1], [1, 9, 0]]),
-        ]
-    }
+    decisions = [
+        None, "argmax", WeightedVotes({"vi": 4.0}), WeightedVotes(np.array([1.0, 1.0, 8.0]))
+    ]  # fmt: skip
     search = GridSearchCV(
         quick(cost_matrix={("vi", "ve"): 10.0}, max_epochs=8),
-        grid,
+        {"decision": decisions},
         scoring=certified_scorer(0.5, n_estimation=60, metrics=["rob_cs"]),
         refit=best_under("rob_cs"),
         cv=2,
@@ -342,12 +312,12 @@ def test_a_grid_search_runs_over_decisions_of_every_form(iris):
 
 def test_a_pipeline_reaches_the_rule(iris):
     X, y = iris
-    pipe = make_pipeline(StandardScaler(), quick(decision={"vi": 5.0})).fit(X, y)
+    pipe = make_pipeline(StandardScaler(), quick(decision=WeightedVotes({"vi": 5.0}))).fit(X, y)
     Z = pipe[:-1].transform(X)
     np.testing.assert_array_equal(pipe.predict(X), pipe[-1].predict(Z))
     name = pipe.steps[-1][0]
     weighted = pipe.score(X, y)
-    pipe.set_params(**{f"{name}__decision": "plurality"})
+    pipe.set_params(**{f"{name}__decision": None})
     assert pipe.score(X, y) != weighted
 
 
@@ -357,10 +327,10 @@ def test_a_plan_of_votes_is_that_of_the_weighted_vote(rng, fitted, iris):
     n = int(plan_votes([h], y=[1], cost_matrix=costs, sigma=sigma, eps=eps, weights=w)[0])
     assert np.isinf(plan_votes([h], y=[1], cost_matrix=costs, sigma=sigma, eps=eps))[0]
     votes = rng.multinomial(n, h, 2000)
-    c = certify_weighted_votes(
+    c = certify_votes(
         np.tile([62, 38], (2000, 1)),
         votes,
-        weights=w,
+        decision=WeightedVotes(w),
         sigma=sigma,
         cost_matrix=costs,
         y=np.ones(2000, dtype=int),
@@ -368,34 +338,39 @@ def test_a_plan_of_votes_is_that_of_the_weighted_vote(rng, fitted, iris):
     assert 0.8 < (c.radius_group > eps).mean() < 0.98
     X, y = iris[0][100:], iris[1][100:]
     plurality = fitted.plan_votes(X, y)
-    weighted = fitted.set_params(decision={"vi": 5.0}).plan_votes(X, y)
+    weighted = fitted.set_params(decision=WeightedVotes({"vi": 5.0})).plan_votes(X, y)
     assert (weighted <= plurality).all()
     assert (weighted < plurality).any()
-    with pytest.raises(ValueError, match="least expected cost"):
-        fitted.set_params(decision=CostMatrix.uniform()).plan_votes(X, y)
 
 
 # -- files and interruptions --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("params", [{"mode": "decide"}, {"radius_tol": 0.05}])
-def test_votes_that_one_rule_stopped_are_not_continued_by_another(fitted, iris, tmp_path, params):
+@pytest.mark.parametrize("sequential", ["at eps", "tolerance"])
+def test_votes_that_one_rule_stopped_are_not_continued_by_another(
+    fitted, iris, tmp_path, sequential
+):
     X, y = iris[0][60:110:2], iris[1][60:110:2]
     path = tmp_path / "votes"
-    fitted.set_params(decision={"vi": 3.0})
-    first = fitted.certify(X, y, resume_from=path, **params)
-    again = fitted.certify(X, y, resume_from=path, **params)
+
+    def certify(decision):
+        clf = fitted.set_params(decision=decision)
+        if sequential == "at eps":
+            return clf.certify_at(X, y, resume_from=path)
+        return clf.certify(X, y, resume_from=path, radius_tol=0.05)
+
+    first, again = (certify(WeightedVotes({"vi": 3.0})) for _ in range(2))
     np.testing.assert_array_equal(first.votes, again.votes)
-    for other in ("plurality", {"vi": 3.5}):
+    for other in (None, WeightedVotes({"vi": 3.5})):
         with pytest.raises(ValueError, match="another n or schedule"):
-            fitted.set_params(decision=other).certify(X, y, resume_from=path, **params)
+            certify(other)
 
 
 def test_votes_of_a_fixed_number_serve_every_rule(fitted, iris, tmp_path):
     X, y = iris[0][40:110], iris[1][40:110]
     fitted.certify(X, y, resume_from=tmp_path / "votes")
     size = (tmp_path / "votes").stat().st_size
-    for decision in ({"vi": 3.0}, CostMatrix.uniform()):
+    for decision in (WeightedVotes({"vi": 3.0}), WeightedVotes([1, 2, 1])):
         fitted.set_params(decision=decision)
         from_file = fitted.certify(X, y, resume_from=tmp_path / "votes")
         np.testing.assert_array_equal(from_file.radius_pair, fitted.certify(X, y).radius_pair)
@@ -416,10 +391,9 @@ class Stops:
         return half_plane(batch)
 
 
-@pytest.mark.parametrize("decision", [WEIGHTS, [[0, 1], [3, 0]]])
 @pytest.mark.parametrize("k", [1, 30])
-def test_an_interruption_leaves_only_true_certificates(decision, k):
-    clf = linear(decision=decision, n_estimation=300)
+def test_an_interruption_leaves_only_true_certificates(k):
+    clf = linear(n_estimation=300)
     clf.set_params(vote_batch_size=256)
     whole = clf.certify(at(0.3, 30))
     clf.module_ = Stops(k)
@@ -439,56 +413,54 @@ def test_an_interruption_leaves_only_true_certificates(decision, k):
 
 
 @pytest.mark.parametrize(
-    ("params", "message"),
+    ("decision", "error", "message"),
     [
-        ({"decision": "median"}, r"decision must be one of \['plurality', 'min-cost'\]"),
-        ({"decision": None}, "decision must hold one weight for each of 3 classes"),
-        ({"decision": object()}, "decision must hold one weight for each of 3 classes"),
-        ({"decision": [1, 2]}, "decision must hold one weight for each of 3"),
-        ({"decision": [1, 0, 2]}, "decision must be finite and > 0"),
-        ({"decision": {"ve": np.nan}}, "decision must be finite and > 0"),
-        ({"decision": {"xx": 2}}, "decision has a weight for 'xx'"),
-        ({"decision": [1, 1e10, 1]}, "decision must lie within a factor"),
-        ({"decision": "min-cost"}, "column of 'se' has none"),
-        ({"decision": [[0, 1, 1], [1, 0, 1], [1, -1, 0]]}, "decision is not a matrix of costs"),
-        ({"decision": np.diag([1.0, 1, 1])}, "decision is not a matrix of costs"),
-        ({"decision": np.zeros((2, 2))}, "decision is not a matrix of costs"),
-        ({"decision": [1, 2, 3], "bound": "paper"}, "bound='paper' .* plurality vote alone"),
-        ({"decision": [1, 2, 3], "n_estimation": 4}, "with the weights of decision; the smallest"),
+        ("median", ValueError, "decision must be None, 'argmax' or a WeightedVotes"),
+        (object(), TypeError, "decision must be None, 'argmax' or a WeightedVotes"),
+        # The next three will get a meaning: decided inside the base classifier.
+        ("min-cost", ValueError, "decided inside the base classifier"),
+        ([1, 3, 1], TypeError, r"WeightedVotes\(\.\.\.\)"),
+        ({"vi": 3.0}, TypeError, r"WeightedVotes\(\.\.\.\)"),
+        (WeightedVotes([1, 2]), ValueError, "weights must hold one weight for each of 3"),
+        (WeightedVotes([1, 0, 2]), ValueError, "weights must be finite and > 0"),
+        (WeightedVotes({"ve": np.nan}), ValueError, "weights must be finite and > 0"),
+        (WeightedVotes({"xx": 2}), ValueError, "weights has a weight for 'xx'"),
+        (WeightedVotes([1, 1e10, 1]), ValueError, "weights must lie within a factor"),
     ],
 )
-def test_bad_rules_are_refused_before_training(iris, params, message):
-    clf = quick(**params)
-    with pytest.raises(ValueError, match=message):
+def test_bad_rules_are_refused_before_training(iris, decision, error, message):
+    clf = quick(decision=decision)
+    with pytest.raises(error, match=message):
         clf.fit(*iris)
     assert not hasattr(clf, "module_")
 
 
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"bound": "paper"}, "bound='paper' .* plurality vote alone"),
+        ({"n_estimation": 4}, "n_estimation=4 .*with the weights .*; the smallest"),
+    ],
+)
+def test_votes_and_bounds_that_never_certify_a_weighted_vote_are_refused(iris, params, message):
+    with pytest.raises(ValueError, match=message):
+        quick(decision=WeightedVotes([1, 2, 3]), **params).fit(*iris)
+
+
 def test_bad_rules_set_after_fit_are_refused_when_used(fitted, iris):
     X, y = iris
-    fitted.set_params(decision=[1, 2])
-    for use in (fitted.predict, fitted.abstains, fitted.certify, fitted.plan_votes):
-        with pytest.raises(ValueError, match="decision must hold one weight"):
+    fitted.set_params(decision=WeightedVotes([1, 2]))
+    for use in (
+        fitted.predict, fitted.abstains, fitted.certify, fitted.certify_at, fitted.plan_votes
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="weights must hold one weight"):
             use(X)
-    fitted.set_params(decision=[1, 1, 2])
-    with pytest.raises(ValueError, match="bound='paper'"):
-        fitted.certify(X, y, bound="paper")
+    fitted.set_params(decision=WeightedVotes([1, 1, 2]))
     with pytest.raises(ValueError, match="n_max=3 can never certify"):
-        fitted.certify(X, y, mode="decide", n_max=3)
-    fitted.set_params(decision=CostMatrix.uniform())
-    for params in ({"mode": "decide"}, {"radius_tol": 0.1}):
-        with pytest.raises(ValueError, match="no sequential certificates"):
-            fitted.certify(X, y, **params)
-
-
-def test_the_message_of_min_cost_tells_a_way_that_works(iris):
-    with pytest.raises(ValueError, match="such as cost_matrix plus 1 off the diagonal"):
-        quick(decision="min-cost").fit(*iris)
-    costs = quick().fit(*iris).cost_matrix_
-    everywhere = CostMatrix(costs.matrix + 1 - np.eye(3), classes=costs.classes)
-    clf = quick(decision=everywhere, max_epochs=1).fit(*iris)
-    # The mistakes that count are still those of cost_matrix.
-    np.testing.assert_array_equal(clf.certify(*iris).cost_matrix.matrix, costs.matrix)
+        fitted.certify_at(X, y, n_max=3)
+    fitted.set_params(bound="paper")
+    with pytest.raises(ValueError, match="bound='paper'"):
+        fitted.certify(X, y)
 
 
 def test_weights_of_a_series_are_read_by_label(fitted, iris):
@@ -496,12 +468,13 @@ def test_weights_of_a_series_are_read_by_label(fitted, iris):
     names = fitted.classes_.tolist()
     by_label = dict(zip(names[::-1], [8.0, 1.0, 2.0], strict=True))
     one, other = (
-        clone_with(fitted, decision).certify(X, y) for decision in (by_label, pd.Series(by_label))
+        clone_with(fitted, WeightedVotes(weights)).certify(X, y)
+        for weights in (by_label, pd.Series(by_label))
     )
-    np.testing.assert_array_equal(one.weights, other.weights)
+    np.testing.assert_array_equal(one.decision.weights, other.decision.weights)
     np.testing.assert_array_equal(one.radius_group, other.radius_group)
     with pytest.raises(ValueError, match="weight for 'rose'"):
-        clone_with(fitted, pd.Series({"rose": 2.0})).certify(X, y)
+        clone_with(fitted, WeightedVotes(pd.Series({"rose": 2.0}))).certify(X, y)
 
 
 def clone_with(clf, decision):
@@ -510,7 +483,7 @@ def clone_with(clf, decision):
 
 def test_names_of_rules_may_be_numpy_strings(fitted, iris):
     X, y = iris
-    certificates = clone_with(fitted, np.str_("plurality")).certify(X, y)
+    certificates = clone_with(fitted, np.str_("argmax")).certify(X, y)
     np.testing.assert_array_equal(certificates.radius_group, fitted.certify(X, y).radius_group)
 
 
@@ -524,8 +497,8 @@ def test_a_plan_from_sure_or_single_votes_is_a_plan():
 
 def test_a_report_decides_for_itself(fitted, iris):
     X, y = iris
-    for name, value in {"mode": "radius", "kinds": ("group",), "radius_tol": 0.1}.items():
-        with pytest.raises(TypeError, match=f"takes no {name}"):
+    for name, value in {"kinds": ("group",), "radius_tol": 0.1, "n_max": 900}.items():
+        with pytest.raises(TypeError, match=name):
             fitted.certified_report(X, y, **{name: value})
     with pytest.raises(ValueError, match="eps must be one number"):
         fitted.certified_report(X, y, eps=[0.1, 0.2])
@@ -533,7 +506,7 @@ def test_a_report_decides_for_itself(fitted, iris):
 
 def test_decided_radii_are_asked_for_one_by_one(fitted, iris):
     X, y = iris
-    decided = fitted.certify(X, y, mode="decide", eps=[0.1, 0.3, 0.1], kinds="group")
+    decided = fitted.certify_at(X, y, [0.1, 0.3, 0.1], kinds="group")
     np.testing.assert_array_equal(decided.eps, [0.1, 0.3])
     assert decided.rob_cs(0.1) >= decided.rob_cs(0.3)
     with pytest.raises(ValueError, match=r"eps must be one of \[0.1, 0.3\]"):
@@ -544,10 +517,10 @@ def test_decided_radii_are_asked_for_one_by_one(fitted, iris):
 
 def test_what_was_loaded_is_as_frozen_as_what_was_certified(fitted, iris, tmp_path):
     X, y = iris
-    rule = clone_with(fitted, [1.0, 2.0, 3.0])
+    rule = clone_with(fitted, WeightedVotes([1.0, 2.0, 3.0]))
     rule.certify(X, y).save(tmp_path / "c.npz")
     with pytest.raises(ValueError, match="read-only"):
-        Certificates.load(tmp_path / "c.npz").weights[:] = 1.0
+        Certificates.load(tmp_path / "c.npz").decision.weights[:] = 1.0
 
 
 def test_an_interrupted_selection_is_of_the_kind_that_was_asked_for(iris):
@@ -557,9 +530,9 @@ def test_an_interrupted_selection_is_of_the_kind_that_was_asked_for(iris):
         raise KeyboardInterrupt
 
     clf = CostSensitiveSmoothedClassifier.from_module(interrupted, classes=3, sigma=0.5)
-    for mode, kind in {"radius": Certificates, "decide": CertifiedDecisions}.items():
+    for certify, kind in {clf.certify: Certificates, clf.certify_at: CertifiedAt}.items():
         with pytest.raises(CertificationInterrupted) as stop:
-            clf.certify(X, np.zeros(len(X), dtype=int), mode=mode)
+            certify(X, np.zeros(len(X), dtype=int))
         assert isinstance(stop.value.certificates, kind)
         assert stop.value.certificates.rob_cs(0.5) == 0.0
 
@@ -577,9 +550,9 @@ def test_what_an_interruption_left_undecided_is_not_certified_at_any_radius():
     clf = CostSensitiveSmoothedClassifier.from_module(
         surely, classes=2, sigma=0.5, random_state=0, vote_batch_size=100, n_estimation=100_000
     )
-    options = {"mode": "decide", "eps": [0.1, 0.93], "kinds": ("group", "pair", "label")}
+    kinds = ("group", "pair", "label")
     with pytest.raises(CertificationInterrupted) as stop:
-        clf.certify(np.zeros((1, 2)), [0], **options)
+        clf.certify_at(np.zeros((1, 2)), [0], [0.1, 0.93], kinds=kinds)
     left = stop.value.certificates
     assert left.votes.sum() == 0
     assert sum(calls) > 10_000
@@ -588,11 +561,6 @@ def test_what_an_interruption_left_undecided_is_not_certified_at_any_radius():
     assert left.abstained.all()
     # With the votes drawn up to then the first radius had been decided.
     calls.clear()
-    only_near = clf.certify(np.zeros((1, 2)), [0], **{**options, "eps": 0.1})
+    only_near = clf.certify_at(np.zeros((1, 2)), [0], 0.1, kinds=kinds)
     assert only_near.certified_group.all()
     assert only_near.votes.sum() < 10_000
-
-
-def test_a_rule_that_is_none_is_refused_by_name():
-    with pytest.raises(TypeError, match="decision must be None or what resolve_decision"):
-        certify_decision([1, 3], [[9, 1]], [[900, 100]], sigma=0.5)

@@ -3,7 +3,7 @@
 A costly mistake is a point at which the smoothed classifier answers with a sensitive target of the
 true class.  Projected gradient ascent on the soft smoothed classifier looks for one, towards every
 sensitive target; fresh hard votes and an exact binomial test say whether it found one.  Counts are
-printed: ``pytest -rP tests/test_attack_guarantee.py``.
+printed: ``pytest -rP tests/guarantees/test_attack_guarantee.py``.
 """
 
 import numpy as np
@@ -22,8 +22,8 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import binomtest
 from sklearn.datasets import load_digits
 
-from smoothcs import CostSensitiveSmoothedClassifier
-from smoothcs.certification._decision import certify_weighted_votes, weighted_radius
+from smoothcs import CostSensitiveSmoothedClassifier, WeightedVotes, certify_votes
+from smoothcs.decision import weighted_radius
 from smoothcs.modules import MLP
 from smoothcs.objectives import OBJECTIVES
 from smoothcs.votes import sample_votes
@@ -185,8 +185,13 @@ def test_no_attack_on_the_weighted_vote_succeeds_inside_a_certified_radius(digit
         sample_votes(module, X, n, SIGMA, purpose=purpose, random_state=1, device="cpu")
         for n, purpose in ((100, "selection"), (1000, "estimation"))
     )
-    certificates = certify_weighted_votes(
-        selection, estimation, weights=weights, sigma=SIGMA, cost_matrix=costs, y=y
+    certificates = certify_votes(
+        selection,
+        estimation,
+        decision=WeightedVotes(weights),
+        sigma=SIGMA,
+        cost_matrix=costs,
+        y=y,
     )
     n_inputs = int((certificates.radius_group > 0).sum())
     assert n_inputs >= 300

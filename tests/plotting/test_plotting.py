@@ -391,12 +391,13 @@ def test_a_name_that_is_given_takes_the_place_of_the_class(classifier):
         assert display.ax_.get_title() == shown
 
 
-def test_certification_can_be_made_cheaper(classifier):
-    for display in (
-        VotesDisplay.from_estimator(classifier, X_LINE, certify_params={"n_estimation": 50}),
-        VotesDisplay.from_estimator(classifier, X_LINE[:1], certify_params={"n_estimation": 50}),
-    ):
-        assert display.certificate.votes.sum() == 50
+def test_options_of_certify_reach_it(classifier):
+    params = {"radius_tol": 1.0}
+    for X in (X_LINE, X_LINE[:1]):
+        display = VotesDisplay.from_estimator(classifier, X, certify_params=params)
+        assert display.certificate.votes.sum() < classifier.n_estimation
+    with pytest.raises(TypeError, match="n_estimation"):
+        VotesDisplay.from_estimator(classifier, X_LINE, certify_params={"n_estimation": 50})
 
 
 def test_a_pipeline_is_certified_in_the_units_of_its_last_step(classifier):
@@ -415,9 +416,8 @@ def test_one_input_of_a_dataset_is_asked_for_as_an_array(classifier):
     data = torch.utils.data.TensorDataset(torch.tensor(X_LINE), torch.arange(len(X_LINE)))
     with pytest.raises(TypeError, match="X must be an array here"):
         VotesDisplay.from_estimator(classifier, data)
-    params = {"n_estimation": 50}
     one = data[2][0][None].numpy()
-    assert VotesDisplay.from_estimator(classifier, one, certify_params=params).figure_
+    assert VotesDisplay.from_estimator(classifier, one).figure_
 
 
 def test_estimators_that_cannot_certify_are_refused():

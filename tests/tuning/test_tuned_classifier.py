@@ -19,6 +19,7 @@ from torch.utils.data import TensorDataset
 from smoothcs import (
     CostSensitiveSmoothedClassifier,
     TunedDecisionClassifier,
+    WeightedVotes,
     best_under,
     certified_scorer,
     sample_votes,
@@ -90,7 +91,7 @@ def test_weights_are_those_of_the_votes_on_the_held_out_part(data):
 
 def test_tuning_noise_is_not_that_of_any_certificate(data, monkeypatch):
     # Otherwise certificates of validation inputs would rest on votes that chose the weights.
-    import smoothcs.tuning._classifier as module
+    import smoothcs._classifier as module
 
     drawn = []
 
@@ -99,10 +100,12 @@ def test_tuning_noise_is_not_that_of_any_certificate(data, monkeypatch):
         return sample_votes(*args, **kwargs)
 
     monkeypatch.setattr(module, "sample_votes", spy)
-    clf = tuner(validation="prefit", estimator=base().fit(*data), n_votes=300).fit(*data)
+    fitted = base(n_selection=300).fit(*data)
+    clf = tuner(validation="prefit", estimator=fitted, n_votes=300).fit(*data)
     ((args, kwargs),) = drawn
+    monkeypatch.undo()
     tuning = sample_votes(*args, **kwargs)
-    c = clf.certify(data[0], n_selection=300)
+    c = clf.certify(data[0])
     for votes in (c.votes, c.selection_votes, clf.predict_proba(data[0]) * 300):
         assert (votes != tuning).any(axis=1).mean() > 0.3
     again = sample_votes(*args, **kwargs | {"random_state": clf.estimator_.vote_key_})
@@ -138,8 +141,9 @@ def test_a_fitted_estimator_is_tuned_as_it_is_and_left_alone(data):
     X, y = data
     fitted = base().fit(X[:250], y[:250])
     clf = tuner(fitted, validation="prefit").fit(X[250:], y[250:])
-    assert fitted.decision == "plurality"
-    assert clf.estimator_.decision == clf.label_weights_ != {"bad": 1.0, "good": 1.0}
+    assert fitted.decision is None
+    assert clf.estimator_.decision == WeightedVotes(clf.label_weights_)
+    assert clf.label_weights_ != {"bad": 1.0, "good": 1.0}
     assert clf.estimator_.vote_key_ == fitted.vote_key_
 
 
@@ -147,7 +151,7 @@ def test_a_fitted_estimator_is_tuned_as_it_is_and_left_alone(data):
 
 
 def test_everything_follows_the_tuned_weights(data, tuned):
-    direct = base(decision=tuned.label_weights_).fit(*data)
+    direct = base(decision=WeightedVotes(tuned.label_weights_)).fit(*data)
     plain = base().fit(*data)
     X, y = data[0][:80], data[1][:80]
     np.testing.assert_array_equal(tuned.predict(X), direct.predict(X))
@@ -180,7 +184,8 @@ def test_another_point_of_the_frontier_is_picked_without_training(data, tuned):
     before = clf.score(X, y)
     assert clf.pick(max_accuracy_loss=0.3) is clf
     assert clf.score(X, y) > before
-    assert clf.estimator_.decision == clf.label_weights_ == clf.tuned_.label_weights
+    assert clf.estimator_.decision == WeightedVotes(clf.label_weights_)
+    assert clf.label_weights_ == clf.tuned_.label_weights
     assert clf.best_score_ > tuned.best_score_
     clf.pick(max_accuracy_loss=0.03)
     assert clf.label_weights_ == tuned.label_weights_
@@ -199,7 +204,7 @@ def test_pipelines_inside_and_outside(data):
     inside = tuner(make_pipeline(StandardScaler(), base())).fit(10 * X, y)
     Z = inside.estimator_[:-1].transform(10 * X)
     np.testing.assert_array_equal(inside.predict(10 * X), inside.estimator_[-1].predict(Z))
-    assert inside.estimator_[-1].decision == inside.label_weights_
+    assert inside.estimator_[-1].decision == WeightedVotes(inside.label_weights_)
     outside = make_pipeline(StandardScaler(), tuner()).fit(10 * X, y)
     assert outside[-1].label_weights_
     X, y = 10 * X[:60], y[:60]
@@ -247,7 +252,10 @@ def test_frames_tensors_and_data_sets_give_the_same_weights(data, tuned):
     ("params", "message"),
     [
         ({"estimator": StandardScaler()}, "estimator must be a CostSensitiveSmoothedClassifier"),
-        ({"estimator": base(decision={"bad": 2})}, "decision of the estimator must be 'plurality'"),
+        (
+            {"estimator": base(decision=WeightedVotes({"bad": 2}))},
+            "decision of the estimator must be None",
+        ),
         ({"estimator": base(bound="paper")}, "bound='paper'"),
         ({"eps": 0.0}, "eps must be"),
         ({"objective": "accuracy"}, "objective must be one of"),
@@ -349,7 +357,7 @@ def test_a_copy_keeps_its_weights_when_the_original_picks_others(data, tuned):
     one.pick(max_accuracy_loss=0.5)
     assert one.label_weights_ != other.label_weights_
     assert other.certify(X, y).rob_cs(0.5) == before
-    assert one.certify(X, y).weights.tolist() == list(one.label_weights_.values())
+    assert one.certify(X, y).decision.weights.tolist() == list(one.label_weights_.values())
 
 
 def test_few_votes_do_not_promise_what_many_do_not_keep(data):

@@ -10,8 +10,11 @@ import zlib
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_iris
+from sklearn.ensemble import RandomForestClassifier
 from torch import nn
 
+from smoothcs import CostSensitiveSmoothedClassifier
 from smoothcs.votes import VotesInterrupted, sample_votes
 from smoothcs.votes import _resume as resume
 from smoothcs.votes._resume import ResumeFile
@@ -430,3 +433,71 @@ def test_the_batch_size_of_the_file_is_used_again_for_auto(path, reference):
     np.testing.assert_array_equal(votes(path, stops, batch_size="auto"), reference)
     assert header["batch_size"] == 96
     assert set(stops.sizes[BEFORE:]) == {96}
+
+
+class Asks(Rule):
+    """A rule that says what it asks of each input."""
+
+    def __init__(self, claim):
+        super().__init__()
+        self.says = claim
+
+    def claim(self, index):
+        return self.says[index % 2]
+
+
+def test_votes_for_one_claim_are_not_continued_for_another(path):
+    expected = rule_votes(path, logits, Asks(["target 1", "target 2"]))
+    again = rule_votes(path, logits, Asks(["target 1", "target 2"]))
+    np.testing.assert_array_equal(again, expected)
+    with pytest.raises(ValueError, match=r"for another claim: \d+ votes of input 1, and Rule\(\)"):
+        rule_votes(path, logits, Asks(["target 1", "target 0"]))
+    with pytest.raises(ValueError, match="for another claim"):
+        rule_votes(path, logits, Rule())
+
+
+def test_votes_that_a_schedule_would_not_have_asked_for_are_refused(path):
+    """Two schedules of one repr: what was drawn is compared with what is asked for."""
+
+    class Other(Rule):
+        def one(self, index, counts):
+            return super().one(index, counts) + (50 if sum(counts) == 0 else 0)
+
+    rule_votes(path, logits, Rule())
+    with pytest.raises(ValueError, match=r"input \d+ has the votes .*expected 150 votes"):
+        rule_votes(path, logits, Other())
+
+
+IRIS, SPECIES = load_iris(return_X_y=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cost_matrix": {(2, 0): 1.0}},
+        {"also_correct": True},
+        {"blockers": False},
+        {"n_selection": 50},
+        {"y": 2 - SPECIES},
+    ],
+)
+def test_certificates_of_one_claim_are_not_continued_for_another(tmp_path, change):
+    forest = RandomForestClassifier(3, random_state=0).fit(IRIS, SPECIES)
+    clf = CostSensitiveSmoothedClassifier.from_module(
+        forest.predict_proba, classes=3, sigma=0.3, random_state=0, cost_matrix={(2, 1): 1.0}
+    )
+    keywords = {"y": SPECIES[90:110], "mode": "decide", "eps": 0.2, "n_estimation": 2000}
+    keywords["resume_from"] = tmp_path / "votes"
+    whole = clf.certify(IRIS[90:110], **keywords)
+    again = clf.certify(IRIS[90:110], **keywords)
+    np.testing.assert_array_equal(whole.certified_group, again.certified_group)
+    if "y" in change:
+        change = {"y": change["y"][90:110]}
+    with pytest.raises(ValueError, match="another n or schedule, or for another claim"):
+        clf.certify(IRIS[90:110], **{**keywords, **change})
+    if "also_correct" not in change:
+        keywords = {**keywords, "mode": "radius", "radius_tol": 0.01, "eps": None}
+        keywords["resume_from"] = tmp_path / "radii"
+        clf.certify(IRIS[90:110], **keywords)
+        with pytest.raises(ValueError, match="another n or schedule, or for another claim"):
+            clf.certify(IRIS[90:110], **{**keywords, **change})

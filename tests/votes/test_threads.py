@@ -13,7 +13,7 @@ import torch
 from _small import CENTRES, X, Y, by_distance, convex, fit, tune, wrap
 from sklearn.ensemble import RandomForestClassifier
 
-from smoothcs import sample_votes
+from smoothcs import WeightedVotes, sample_votes
 from smoothcs.modules import MLP
 
 N_THREADS = 8
@@ -22,7 +22,7 @@ CALLS = {
     "proba": lambda clf, rows: clf.predict_proba(X[rows]),
     "votes": lambda clf, rows: clf.certify(X[rows], Y[rows]).votes,
     "radius": lambda clf, rows: clf.certify(X[rows], Y[rows]).radius_pair,
-    "decide": lambda clf, rows: clf.certify(X[rows], mode="decide").certified_group,
+    "at eps": lambda clf, rows: clf.certify_at(X[rows]).certified_group,
     "score": lambda clf, rows: clf.score(X[rows], Y[rows], eps=0.1),
 }
 
@@ -55,7 +55,7 @@ def batch_norm_module():
 
 ESTIMATORS = {
     "fitted": fit,
-    "weighted": lambda: fit(decision=[1.0, 3.0, 2.0]),
+    "weighted": lambda: fit(decision=WeightedVotes([1.0, 3.0, 2.0])),
     "tuned": tune,
     "module": lambda: wrap(batch_norm_module()),
     "callable": lambda: wrap(by_distance),
@@ -135,6 +135,16 @@ def test_threads_of_joblib_never_enter_a_callable_together():
     with joblib.parallel_config(backend="threading", n_jobs=4):
         votes = sample_votes(Scratch(0.001), X, 50, 0.5, random_state=0)
     np.testing.assert_array_equal(votes, expected)
+
+
+def test_threads_of_joblib_share_no_schedule():
+    one, two = (wrap(by_distance, sigma=1.0, n_jobs=n) for n in (1, 2))
+    kinds = ("group", "pair")
+    expected = one.certify_at(X, Y, 0.3, kinds=kinds)
+    with joblib.parallel_config(backend="threading"):
+        found = two.certify_at(X, Y, 0.3, kinds=kinds)
+    np.testing.assert_array_equal(found.votes, expected.votes)
+    np.testing.assert_array_equal(found.certified_pair, expected.certified_pair)
 
 
 def test_threads_may_share_what_cannot_be_a_key():

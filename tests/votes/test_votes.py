@@ -17,8 +17,11 @@ from scipy import stats
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from smoothcs import CostSensitiveSmoothedClassifier, certify_votes
 from smoothcs.votes import VotesInterrupted, _run, sample_votes
 from smoothcs.votes._forward import Forward
+from smoothcs.votes._progress import Progress
+from smoothcs.votes._source import SameInputs
 from smoothcs.votes._worker import Worker
 from smoothcs.votes.noise import NoiseStream, block_draws, content_digest, make_key
 
@@ -652,6 +655,200 @@ def test_a_dask_cluster_gives_the_same_votes(X, reference, tmp_path):
         Conv(), X, 700, 1.0, random_state=0, resume_from=tmp_path / "votes.smoothcs"
     )
     np.testing.assert_array_equal(again, reference)
+
+
+# The bar at its end
+
+
+@pytest.mark.parametrize("n", [3, 7, 49, 130])
+def test_the_bar_never_passes_its_end(X, capfd, n):
+    """A third, a seventh ... do not add up to one, and tqdm warns (an error here)."""
+    sample_votes(Conv(), X, n, 1.0, batch_size=1 if n < 10 else 11, verbose=1)
+    assert "6/6 inputs" in capfd.readouterr().err
+    bar = Progress(2, 0, "estimation", n, show=True)
+    for _ in range(2 * n + 1 + n // 10):  # a few were drawn again
+        bar.add_votes(1)
+    bar.close()
+    assert "100%" in capfd.readouterr().err
+
+
+# Votes are those of one function of the input
+
+
+def batch_norm(**params):
+    return nn.Sequential(nn.Flatten(), nn.Linear(144, 4), nn.BatchNorm1d(4, **params))
+
+
+class Trains(nn.Module):
+    """A module whose forward puts a layer into train mode, from some number of rows on."""
+
+    def __init__(self, rows=0):
+        super().__init__()
+        self.net, self.rows = batch_norm(), rows
+
+    def forward(self, x):
+        self.net[2].train(len(x) >= self.rows)
+        return self.net(x)
+
+
+class OverTheBatch(nn.Module):
+    """A module whose answer depends on the batch, and that has no layer to be named."""
+
+    def __init__(self, function):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.function = nn.Linear(144, 4), function
+
+    def forward(self, x):
+        return self.function(self.layer(x.flatten(1)))
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        (batch_norm(track_running_stats=False), r"layer '2' .*no running statistics"),
+        (nn.Sequential(Conv(4), nn.Unflatten(1, (4, 1, 1)),
+                       nn.BatchNorm2d(4, track_running_stats=False), nn.Flatten()), "layer '2'"),
+        (Trains(), r"layer 'net.2' \(BatchNorm1d\).*train mode"),
+        (Trains(rows=10), r"layer 'net.2' \(BatchNorm1d\).*train mode"),
+        (OverTheBatch(lambda x: nn.functional.batch_norm(x, None, None, training=True)),
+         "depends on the others in its batch"),
+        (OverTheBatch(lambda x: x - x.mean(dim=0)), "depends on the others in its batch"),
+        (OverTheBatch(lambda x: x.softmax(dim=0)), "depends on the others in its batch"),
+        (OverTheBatch(lambda x: x.roll(1, 0)), "depends on the others in its batch"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_a_module_whose_votes_depend_on_the_batch_is_refused(X, module, text, n_jobs):
+    with pytest.raises(ValueError, match=text):
+        sample_votes(module, X, 40, 1.0, n_classes=4, batch_size=16, n_jobs=n_jobs)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        batch_norm(),
+        nn.Sequential(nn.InstanceNorm2d(1), nn.Flatten(), nn.Linear(144, 4)),
+        nn.Sequential(nn.GroupNorm(1, 1), nn.Flatten(), nn.LayerNorm(144)),
+        OverTheBatch(lambda x: x + torch.randn_like(x)),  # random votes are votes
+        OverTheBatch(lambda x: nn.functional.dropout(x, training=True)),
+    ],
+)
+def test_a_module_whose_votes_do_not_depend_on_the_batch_is_not_refused(X, module):
+    module.train()
+    assert (sample_votes(module, X, 40, 1.0).sum(axis=1) == 40).all()
+    assert module.training
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_ambient_autocast_does_not_change_the_classifier(X, reference, threads):
+    seen = []
+
+    class Dtypes(Conv):
+        def forward(self, x):
+            logits = super().forward(x)
+            seen.append(logits.dtype)
+            return logits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            votes = sample_votes(Dtypes(), X, 700, 1.0, random_state=0)
+            assert torch.is_autocast_enabled("cpu")
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(votes, reference)
+    assert set(seen) == {torch.float32}
+
+
+@pytest.mark.cuda
+def test_an_ambient_autocast_does_not_change_the_classifier_on_cuda(X):
+    expected = sample_votes(Conv(), X, 700, 1.0, random_state=0, device="cuda")
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        votes = sample_votes(Conv(), X, 700, 1.0, random_state=0, device="cuda")
+    np.testing.assert_array_equal(votes, expected)
+
+
+class Augmented(torch.utils.data.Dataset):
+    """A data set whose item 3 is another one every time that it is read."""
+
+    def __init__(self, X, random=(3,)):
+        self.X, self.random, self.reads = X, random, 0
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, index):
+        self.reads += 1
+        return self.X[index] + 1e-3 * self.reads * (index in self.random), 0
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_inputs_that_change_between_two_passes_are_refused(X, reference, tmp_path, n_jobs):
+    params = {"random_state": 0, "n_jobs": n_jobs}
+    data = SameInputs(Augmented(X, random=()))
+    for _ in range(2):
+        np.testing.assert_array_equal(sample_votes(Conv(), data, 700, 1.0, **params), reference)
+    data = SameInputs(Augmented(X))
+    sample_votes(Conv(), data, 20, 1.0, purpose="selection", **params)
+    with pytest.raises(ValueError, match=r"X\[3\] is another input than in an earlier pass"):
+        sample_votes(Conv(), data, 700, 1.0, **params)
+
+
+# Votes of "no answer"
+
+
+def phi_inv(p):
+    return stats.norm.ppf(p)
+
+
+def test_dropping_votes_of_no_answer_gives_false_radii():
+    """On the line, x > 1 is 'A', x < -3 is 'B', and between them the classifier has no answer.
+
+    At 0 with sigma = 1 'A' has Phi(-1) = .159 of the draws and 'B' Phi(-3) = .00135. Of those that
+    answer, 'A' has 99.2 %, which as votes of two classes would certify PhiInv(.992) = 2.39. But the
+    two are equally likely at -1, and from there on 'B' wins: the radius is 1.
+    """
+    a, b = stats.norm.sf(1), stats.norm.cdf(-3)
+    claimed = phi_inv(a / (a + b))
+    assert claimed > 2.389
+    for x, winner in ((-0.99, "A"), (-1.01, "B"), (-1.5, "B")):
+        left, right = stats.norm.cdf(-3 - x), stats.norm.sf(1 - x)
+        assert ("A" if right > left else "B") == winner
+    # With a class of its own, 'no answer' wins at 0, and nothing is claimed for 'A'.
+    n = 100_000
+    votes = np.array([[round(n * a), round(n * b), n - round(n * a) - round(n * b)]])
+    certificates = certify_votes(votes, votes, sigma=1.0)
+    assert certificates.label[0] == 2
+    assert 0 < certificates.radius_standard[0] < 2
+    # At 2.5, 'A' wins; its radius is that of 'A' against all others, up to 'no answer' at 1.
+    a, b = stats.norm.sf(-1.5), stats.norm.cdf(-5.5)
+    votes = np.array([[round(n * a), round(n * b), n - round(n * a) - round(n * b)]])
+    certificates = certify_votes(votes, votes, sigma=1.0)
+    assert certificates.label[0] == 0
+    assert 1.4 < certificates.radius_standard[0] < 1.5 < phi_inv(a / (a + b))
+
+
+@pytest.mark.parametrize(
+    "no_answer",
+    [
+        lambda x: np.where(x[:, 0] > 1, 0, np.where(x[:, 0] < -3, 1, -1)),
+        lambda x: np.where(x[:, 0] > 1, 0, np.where(x[:, 0] < -3, 1, 2)),
+        lambda x: np.where(np.abs(x + 1) > 2, np.concatenate([x, -x], axis=1), np.nan),
+        lambda x: np.where(np.abs(x + 1) > 2, np.concatenate([x, -x], axis=1), -np.inf),
+    ],
+    ids=["label -1", "label m", "nan", "-inf"],
+)
+def test_votes_of_no_answer_cannot_be_dropped(no_answer, tmp_path):
+    X = np.zeros((2, 1))
+    for n in (500, lambda index, counts: np.where(counts.sum(axis=1) < 100, 100, 0)):
+        with pytest.raises(ValueError, match="input 0"):
+            sample_votes(no_answer, X, n, 1.0, n_classes=2)
+    clf = CostSensitiveSmoothedClassifier.from_module(no_answer, classes=2, sigma=1.0)
+    for call in (clf.predict, clf.predict_proba, clf.certify):
+        with pytest.raises(ValueError, match="input 0"):
+            call(X)
 
 
 # Bad input
