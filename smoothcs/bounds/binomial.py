@@ -197,7 +197,7 @@ def check_votes(name: str, votes: Any) -> NDArray[np.int64]:
 
     Examples
     --------
-    >>> from smoothcs.bounds import check_votes
+    >>> from smoothcs.bounds.binomial import check_votes
     >>> check_votes("votes", [[3.0, 1.0]])
     array([[3, 1]])
     """

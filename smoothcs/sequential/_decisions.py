@@ -95,7 +95,7 @@ class StoppingRule(TargetLooks):
 
     Examples
     --------
-    >>> rule = StoppingRule([[95, 5, 0]], [[False, True, True]], eps=0.5, sigma=0.5, n_max=1000)
+    >>> rule = StoppingRule([[95, 5, 0]], [[False, True, True]], eps=0.25, sigma=0.5, n_max=1000)
     >>> rule([0], [[0, 0, 0]])
     array([30])
     >>> rule([0], [[30, 0, 0]])

@@ -112,8 +112,12 @@ MANY = np.random.default_rng(2).normal(size=(160, 6)).astype(np.float32)
 
 
 def run_to_be_killed(path):
+    def classifier(batch):
+        path.with_name("begun").touch()
+        return slow_logits(batch)
+
     # At least 8.7 seconds, of which the killed runs have 8.2 at most.
-    votes(path, slow_logits, MANY)
+    votes(path, classifier, MANY)
 
 
 @pytest.mark.slow
@@ -124,11 +128,15 @@ def test_killed_at_twenty_random_moments_a_run_ends_with_the_same_votes(path):
     context.set_forkserver_preload(["smoothcs.votes"])
     rng = np.random.default_rng(0)
     finished = []
-    for _ in range(20):
+    begun = path.with_name("begun")
+    for i in range(20):
+        begun.unlink(missing_ok=True)
         run = context.Process(target=run_to_be_killed, args=(path,))
         run.start()
         deadline = time.monotonic() + 20
-        while not path.exists() and time.monotonic() < deadline:
+        # Every other kill may fall before the first batch, however slow the machine.
+        awaited = path if i % 2 == 0 else begun
+        while not (path.exists() and awaited.exists()) and time.monotonic() < deadline:
             time.sleep(0.002)
         time.sleep(rng.uniform(0.0, 0.8))
         run.kill()
