@@ -47,6 +47,7 @@ from smoothcs._estimator._models import fit_on_noisy_copies, is_model
 from smoothcs._estimator._scale import resolve_noise_scale
 from smoothcs._estimator._state import unchanged_on_error
 from smoothcs._net import (
+    LR_SCHEDULES,
     check_module_output,
     continued_net,
     new_net,
@@ -140,7 +141,10 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
     optimizer : {"adam", "adamw", "sgd"} or torch optimizer class, default="adam"
         The optimiser; its parameters are ``net_params={"optimizer__momentum": 0.9}``.
     lr : float, default=1e-3
-        Learning rate.
+        Learning rate; the largest, if there is a schedule.
+    lr_schedule : "one-cycle" or None, default=None
+        "one-cycle": the learning rate rises linearly to ``lr`` over the first fifth of all steps
+        and falls to 0 as a cosine. Other schedules are skorch callbacks.
     max_epochs, batch_size : int, default=20, 128
         Length of training and examples per step.
     callbacks : list of skorch callbacks, default=None
@@ -239,6 +243,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         abstain_label: Any = "auto",
         optimizer: Any = "adam",
         lr: float = 1e-3,
+        lr_schedule: str | None = None,
         max_epochs: int = 20,
         batch_size: int = 128,
         callbacks: Any = None,
@@ -269,6 +274,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         self.abstain_label = abstain_label
         self.optimizer = optimizer
         self.lr = lr
+        self.lr_schedule = lr_schedule
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.callbacks = callbacks
@@ -329,11 +335,11 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
                 self._keep_model(fit_on_noisy_copies(self, data, scale, seed), data)
             else:
                 with seeded(seed, device):
-                    matrix = data.cost_matrix.matrix
+                    matrix, n = data.cost_matrix.matrix, len(data.encoded)
                     if warm:
                         net = continued_net(self, data.classes, objective, matrix, seed, scale)
                     else:
-                        net = new_net(self, objective, matrix, optimizer, device, seed, scale)
+                        net = new_net(self, objective, matrix, optimizer, device, seed, n, scale)
                     check_module_output(net, data.X, len(data.classes))
                     net.train_on(data.dataset())
                 self._keep(net, data)
@@ -933,6 +939,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         if self.eps is not None:
             check_positive("eps", self.eps)
         check_positive("lr", self.lr)
+        check_choice("lr_schedule", self.lr_schedule, LR_SCHEDULES)
         for name in ("n_selection", "n_estimation", "n_prediction", "max_epochs", "batch_size"):
             self._n(name)
         check_choice("bound", self.bound, BOUNDS)

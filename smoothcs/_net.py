@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import EarlyStopping
+from skorch.callbacks import EarlyStopping, LRScheduler
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset
 
 from smoothcs._estimator._fit import ArrayDataset, EncodedDataset
@@ -188,6 +190,34 @@ class ObjectiveNet(NeuralNet):
             return {"loss": self.criterion_(logits, y), "y_pred": logits}
 
 
+LR_SCHEDULES = (None, "one-cycle")
+
+
+def schedule_callbacks(clf: Any, n_examples: int) -> list[Any]:
+    """Return the callback that moves the learning rate, if there is one.
+
+    "one-cycle" rises linearly to ``lr`` over the first fifth of all steps and falls to 0 as a
+    cosine ([Smith19]_).
+
+    References
+    ----------
+    .. [Smith19] Smith and Topin, "Super-convergence: very fast training of neural networks using
+       large learning rates", SPIE 2019.
+    """
+    schedule = getattr(clf, "lr_schedule", None)
+    if schedule is None:
+        return []
+    steps = clf.max_epochs * -(-n_examples // clf.batch_size)
+
+    def factor(step: int) -> float:
+        share = min((step + 1) / steps, 1.0)
+        if share < 0.2:
+            return share / 0.2
+        return 0.5 * (1.0 + math.cos(math.pi * (share - 0.2) / 0.8))
+
+    return [LRScheduler(policy=LambdaLR, step_every="batch", lr_lambda=factor)]
+
+
 def new_net(
     clf: Any,
     objective: Objective,
@@ -195,6 +225,7 @@ def new_net(
     optimizer: type[torch.optim.Optimizer],
     device: torch.device,
     seed: int,
+    n_examples: int,
     noise_scale: np.ndarray | None = None,
 ) -> ObjectiveNet:
     """Return an initialised net for a first ``fit``."""
@@ -222,7 +253,7 @@ def new_net(
         lr=clf.lr,
         max_epochs=clf.max_epochs,
         batch_size=clf.batch_size,
-        callbacks=copy.deepcopy(clf.callbacks),
+        callbacks=[*copy.deepcopy(clf.callbacks or []), *schedule_callbacks(clf, n_examples)],
         device=str(device),
         verbose=int(clf.verbose),
         **{**defaults, **params},

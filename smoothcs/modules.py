@@ -29,6 +29,9 @@ class MLP(nn.Sequential):
     n_classes : int
     hidden : sequence of int, default=(128, 128)
         Widths of the hidden layers; ``()`` gives a linear model.
+    batch_norm : bool, default=False
+        Whether batch normalisation follows each hidden layer; its statistics are those of noisy
+        inputs, and fixed once the network is trained.
 
     Examples
     --------
@@ -38,13 +41,21 @@ class MLP(nn.Sequential):
     torch.Size([5, 10])
     """
 
-    def __init__(self, n_features: int, n_classes: int, hidden: Sequence[int] = (128, 128)) -> None:
+    def __init__(
+        self,
+        n_features: int,
+        n_classes: int,
+        hidden: Sequence[int] = (128, 128),
+        batch_norm: bool = False,
+    ) -> None:
         width = check_integer("n_features", n_features)
         if not isinstance(hidden, Iterable):
             raise TypeError(f"hidden must be a sequence of widths; got {hidden!r}.")
         layers: list[nn.Module] = [nn.Flatten()]
         for next_width in hidden:
-            layers += [nn.Linear(width, check_integer("hidden", next_width)), nn.ReLU()]
+            layers.append(nn.Linear(width, check_integer("hidden", next_width)))
+            layers += [nn.BatchNorm1d(next_width)] if batch_norm else []
+            layers.append(nn.ReLU())
             width = next_width
         super().__init__(*layers, nn.Linear(width, check_integer("n_classes", n_classes)))
 

@@ -258,7 +258,15 @@ class ConvexRelaxationClassifier(TrainedClassifier):
             objective = self._resolved_objective(data.encoded, data.weights)
             seed = draw_seed(self.random_state)
             with seeded(seed, device):  # random projections, too, draw from torch's generator
-                net = new_net(self, objective, data.cost_matrix.matrix, optimizer, device, seed)
+                net = new_net(
+                    self,
+                    objective,
+                    data.cost_matrix.matrix,
+                    optimizer,
+                    device,
+                    seed,
+                    len(data.encoded),
+                )
                 check_bounded_module(net.module_, self.input_shape_)
                 net.module_.to(memory_format=torch.contiguous_format)  # the package takes views
                 check_module_output(net, data.X, len(data.classes))
