@@ -154,8 +154,9 @@ def vote_root(h_top: NDArray, h_target: NDArray, ratio: NDArray) -> NDArray[np.f
     root = blocker_radius(h_top, h_target, ratio)
     ends = np.isfinite(root)
     a, b, log_ratio = ndtri(h_top[ends]), ndtri(h_target[ends]), np.log(ratio[ends])
-    radius = root[ends]
-    step = 1e-14 * (1.0 + np.abs(radius))
+    step = 1e-14 * (1.0 + np.abs(root[ends]))
+    # At an exact tie rounding could otherwise leave a positive radius.
+    radius = root[ends] - step
     for _ in range(60):
         # Step back until the target is behind by what is computed, and not only by intention.
         ahead = ~(log_ndtr(a - radius) - log_ndtr(b + radius) >= log_ratio)
