@@ -1,6 +1,6 @@
 """Certified savings on tables with costs in money: constant answers, unsmoothed trees, smoothing.
 
-    python -m benchmarks.money --data DIR --out OUT [--tables ...] [--bases mlp trees] [--seeds 0 1 2]
+    python -m benchmarks.money --data DIR [--out OUT] [--tables ...] [--bases mlp trees]
 
 Each table, base, seed and sigma is one file in OUT, so that a run may be killed and started again.
 sigma is chosen by certified savings at eps = .1 on the validation part; what is printed is measured
