@@ -1,9 +1,9 @@
 """Portfolio certificates: validity on hostile portfolios, tightness, money, and time.
 
-    python -m benchmarks.portfolio --data DIR [--only validity|solver|logs|money|time] [--runs 100000]
+    python -m benchmarks.portfolio --data DIR [--only PART] [--runs 100000]
 
 DIR holds certification_logs/*.tsv.gz (per-image logs of published CIFAR-10 models) and
-tabular/give_me_credit.csv.gz; "validity", "solver" and "time" need no data.
+tabular/give_me_credit.csv.gz; the parts "validity", "solver" and "time" need no data.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def validity(runs: int) -> None:
     rng = np.random.default_rng(0)
     cases = [
         (n, K, eta, alpha, sampling)
-        for n, K, eta in ((40, 2, 1.0), (25, 3, 0.5))
+        for n, K, eta in ((40, 2, 1.0), (25, 3, 0.5), (400, 1, 0.5))
         for alpha in (0.05, 0.2)
         for sampling in ("population", "fixed")
     ]
@@ -197,7 +197,8 @@ def money(data: Path) -> None:
     price = np.where(default, missed, refused)
     limit, n = float(np.max(missed)), 30_000
     print(
-        f"Give Me Some Credit, largest price {limit:g}, n {n}; excess over the sample's truth, 5 draws"
+        f"Give Me Some Credit, largest price {limit:g}, n {n}; "
+        "excess over the sample's truth, 5 draws"
     )
     for sigma, eps in ((0.25, 0.1), (0.5, 0.1), (0.5, 0.3), (0.25, 0.3)):
         q = ndtr(np.where(default, -margin, margin) / sigma)
