@@ -21,6 +21,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from smoothcs import CostMatrix, CostSensitiveSmoothedClassifier
+from smoothcs.certification import with_costs
 from smoothcs.objectives import Gaussian, MarginCS
 from smoothcs.plotting import RobustErrorDisplay, VotesDisplay
 
@@ -74,7 +75,7 @@ print(
 )
 for task, costs in {"seed": seed, "pair": pair}.items():
     for method, c in {"Gaussian": reference, "Margin-CS": trained[task]}.items():
-        c = c.with_costs(costs)  # the votes of the reference serve both tasks
+        c = with_costs(c, costs)  # the votes of the reference serve both tasks
         print(
             f"{task:6}{method:14}{c.certified_accuracy():10.3f}{c.rob_cs(eps):10.3f}"
             f"{c.rob_cost(eps):10.3f}"

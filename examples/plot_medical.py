@@ -21,6 +21,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 from smoothcs import CostMatrix, CostSensitiveSmoothedClassifier
+from smoothcs.certification import with_costs
 from smoothcs.objectives import Gaussian, MarginCS
 from smoothcs.plotting import (
     CertifiedAccuracyDisplay,
@@ -77,7 +78,7 @@ one_sided = {
 print(f"at eps = {sigma} {units}:")
 print(f"{'':12}{'Rob_cs':>10}{'Rob_cost':>10}" + "".join(f"{k:>22}" for k in one_sided))
 for name, c in certificates.items():
-    alone = [c.with_costs(matrix).rob_cs(sigma) for matrix in one_sided.values()]
+    alone = [with_costs(c, matrix).rob_cs(sigma) for matrix in one_sided.values()]
     row = "".join(f"{value:22.3f}" for value in alone)
     print(f"{name:12}{c.rob_cs(sigma):10.3f}{c.rob_cost(sigma):10.3f}{row}")
 
@@ -92,7 +93,7 @@ for name, c in certificates.items():
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 for name, c in certificates.items():
-    missed = c.with_costs(one_sided["tumours not missed"])
+    missed = with_costs(c, one_sided["tumours not missed"])
     CertifiedAccuracyDisplay.from_certificates(missed, name=name, ax=axes[0], units=units)
     CertifiedAccuracyDisplay.from_certificates(
         c, metric="rob_cost", name=name, ax=axes[1], units=units
@@ -110,7 +111,7 @@ plt.show()
 # exclude either way. They come apart where a class may be mistaken for several others, only some of
 # them at a cost.
 
-missed = certificates["Margin-CS"].with_costs(one_sided["tumours not missed"])
+missed = with_costs(certificates["Margin-CS"], one_sided["tumours not missed"])
 RadiusDistributionDisplay.from_certificates(missed, name="Margin-CS", units=units)
 plt.show()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from smoothcs.certification import certify_votes
+from smoothcs.certification import certify_votes, with_costs
 from smoothcs.decision import WeightedVotes
 
 from .choose import Choice
@@ -31,7 +31,7 @@ def measure(store: Store, task: Task, choice: Choice, seed: int, alpha: float) -
     full = certify_votes(
         selection, votes.estimation, cost_matrix=task.costs, simultaneous=False, **shared
     )
-    graver = full if (task.graver == task.costs).all() else full.with_costs(task.graver)
+    graver = full if (task.graver == task.costs).all() else with_costs(full, task.graver)
     sensitive = np.isin(shared["y"], task.seeds)
     eps_grid = np.linspace(0, 3 * task.sigma, EPS_STEPS)
     correct = label == y_all

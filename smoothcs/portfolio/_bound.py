@@ -14,7 +14,7 @@ from smoothcs.portfolio._mean import blocks, upper_mean
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_CAUTION = 1.0  # standard errors that the programme fears in the counts it is given
+_CAUTION = 3.0  # standard errors that the programme fears in the counts it is given
 _PRIOR = (0.3, 2.7)  # chances of a costly answer that the first block is prepared for: a Beta
 _PRIOR_INPUTS = 100
 

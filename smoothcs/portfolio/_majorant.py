@@ -20,7 +20,14 @@ Floats = NDArray[np.float64]
 
 # Cells on which the majorant is proven, as the ends z of q = Phi(z): fine where phi bends.
 _ENDS = np.concatenate(
-    [[-np.inf], np.arange(-38.0, -12.0, 0.05), np.arange(-12.0, 6.0, 0.002), [np.inf]]
+    [
+        [-np.inf],
+        np.arange(-38.0, -12.0, 0.05),
+        np.arange(-12.0, -2.5, 0.002),
+        np.arange(-2.5, 1.5, 0.001),
+        np.arange(1.5, 6.0, 0.002),
+        [np.inf],
+    ]
 )
 _FIRST = slice(1, None, 45)  # the cell ends that the programme starts from
 _ROUNDING = 1e-10  # what floating point may cost in a sum of at most a thousand terms

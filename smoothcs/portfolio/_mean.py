@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 _STAKES = 5  # how many constant stakes share the capital on a fixed list
-_MOST = 0.95  # the share of the capital that one input may cost
+_MOST = 0.9  # the share of the capital that one input may cost
 _BISECTIONS = 50
 
 
@@ -68,6 +68,6 @@ def _stakes(values: Floats, alpha: float, sampling: str, scale: float) -> Floats
         return np.sqrt(2 * np.log(_STAKES / alpha) / (n * variances))[:, None]
     stakes = np.empty((1, n))
     for start, stop in blocks(n):
-        variance = values[:start].var() + 1.0 / start if start else 0.25
+        variance = values[:start].var() + 2.0 / start if start else 0.25
         stakes[0, start:stop] = np.sqrt(2 * np.log(1 / alpha) / (n * variance))
     return stakes

@@ -221,7 +221,8 @@ class NoiseStream:
             draws = block_draws(self.size, device.type)
             out = torch.empty((draws, self.size), dtype=torch.float32, device=device)
         seed = hashlib.blake2b(index.to_bytes(8, "little"), key=self._key).digest()
-        if generator is None:
+        if generator is None or device.type == "cpu":
+            # PyTorch's CPU generators keep 32 bits of a seed: far too few for millions of blocks.
             fill_normals(out.view(-1).numpy(), seed, sigma)
             return out
         seed = hashlib.shake_128(seed).digest(8)

@@ -11,7 +11,7 @@ from scipy.stats import beta, norm
 from smoothcs import metrics
 from smoothcs.bounds import smallest_n
 from smoothcs.bounds.exact import exact_rejects
-from smoothcs.certification import Certificates, certify_votes, radii_from_probabilities
+from smoothcs.certification import Certificates, certify_votes, radii_from_probabilities, with_costs
 from smoothcs.cost import CostMatrix
 
 M = 10
@@ -653,7 +653,7 @@ def test_with_costs_certifies_the_same_votes_again(rng):
     one_pair = np.zeros((3, 3))
     one_pair[0, 2] = 4.0
     uniform = certify_votes(selection, votes, sigma=0.5, alpha=0.01, y=y)
-    again = uniform.with_costs(one_pair)
+    again = with_costs(uniform, one_pair)
     direct = certify_votes(selection, votes, sigma=0.5, alpha=0.01, y=y, cost_matrix=one_pair)
     np.testing.assert_array_equal(again.radius_pair, direct.radius_pair)
     assert (again.radius_group[y == 0] > uniform.radius_group[y == 0]).any()

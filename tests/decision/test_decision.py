@@ -15,7 +15,7 @@ from scipy.stats import binomtest
 
 from smoothcs.bounds import top_two_abstains
 from smoothcs.bounds.geometry import blocker_radius
-from smoothcs.certification import Certificates, certify_votes
+from smoothcs.certification import Certificates, certify_votes, with_costs
 from smoothcs.decision import WeightedVotes, as_decision, weighted_radius
 from smoothcs.sequential import PredictionRule, StoppingRule
 
@@ -572,7 +572,7 @@ def test_a_part_of_the_certificates_keeps_rule_and_radii(certificates):
 
 
 def test_robust_error_matrix_is_that_of_all_mistakes_being_costly(certificates):
-    everything = certificates.with_costs(None)
+    everything = with_costs(certificates, None)
     errors = certificates.robust_error_matrix(0.2)
     for i in range(3):
         rows = everything.y == i

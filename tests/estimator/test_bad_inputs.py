@@ -59,7 +59,7 @@ from smoothcs.bounds import (
 )
 from smoothcs.bounds.blockers import choose_blockers
 from smoothcs.bounds.exact import exact_group_radius, exact_pair_radius, exact_radius, exact_rejects
-from smoothcs.certification import radii_from_probabilities
+from smoothcs.certification import radii_from_probabilities, with_costs
 from smoothcs.decision import WeightedVotes, weighted_radius
 from smoothcs.sequential import PredictionRule, RadiusRule, StoppingRule, look_schedule
 from smoothcs.sequential.planning import plan_votes, simulate_decisions
@@ -600,7 +600,7 @@ METRICS = [
     bad("certificates-eps", lambda: certificates().rob_cs(-0.1), ValueError, "eps"),
     bad("certificates-weights", lambda: certificates().rob_cost(0.1, [1.0]),
         ValueError, "sample_weight"),
-    bad("certificates-costs", lambda: certificates().with_costs(np.eye(3)),
+    bad("certificates-costs", lambda: with_costs(certificates(), np.eye(3)),
         ValueError, "cost_matrix"),
     bad("certificates-load", lambda: Certificates.load("/no/such/file.npz"), OSError, "no/such"),
     bad("scorer-metric", lambda: certified_scorer(metrics=["auc"]), ValueError, "metrics"),
