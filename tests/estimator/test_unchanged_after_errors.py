@@ -398,7 +398,7 @@ def test_a_file_of_another_kind_is_not_written_to(tmp_path):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
-@pytest.mark.parametrize("n", [1, 2, 20, 45, 75])
+@pytest.mark.parametrize("n", [1, 2, 45, 60, 75])
 def test_a_resume_file_of_a_failed_run_is_whole(tmp_path, n, error):
     module = after(n, raises(error("stop")))
     clf = wrap(module, **BATCHES | {"vote_batch_size": 100})
