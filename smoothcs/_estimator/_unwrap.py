@@ -15,14 +15,17 @@ def final_step(estimator: Any, X: Any) -> tuple[Any, Any]:
     return _unwrapped(estimator, X)[:2]
 
 
-def _unwrapped(estimator: Any, X: Any) -> tuple[Any, Any, list[str]]:
-    """As `final_step`, and the names of what was passed on the way."""
+def _unwrapped(
+    estimator: Any, X: Any, method: str = "certified_report"
+) -> tuple[Any, Any, list[str]]:
+    """As `final_step`, and the names of what was passed on the way to who has ``method``."""
     passed: list[str] = []
     while True:
         if isinstance(estimator, Pipeline):
             if len(estimator) > 1:
                 X = estimator[:-1].transform(X)
-            passed += [type(step).__name__ for _, step in estimator.steps[:-1]]
+            steps = [step for _, step in estimator.steps[:-1]]
+            passed += [type(step).__name__ for step in steps if step not in (None, "passthrough")]
             estimator = estimator[-1]
         elif hasattr(estimator, "best_estimator_"):
             passed.append(type(estimator).__name__)
@@ -30,12 +33,12 @@ def _unwrapped(estimator: Any, X: Any) -> tuple[Any, Any, list[str]]:
         elif hasattr(estimator, "label_weights_"):
             passed.append(type(estimator).__name__)
             estimator = estimator.estimator_  # fitted, and it has the tuned decision
-        elif hasattr(estimator, "certified_report"):
+        elif hasattr(estimator, method):
             return estimator, X, passed
         else:
             raise TypeError(
-                "an estimator with certified_report is needed, or a Pipeline or a fitted search "
-                f"that ends in one; got {type(estimator).__name__}."
+                f"an estimator with {method} is needed, or a Pipeline or a fitted search that "
+                f"ends in one; got {type(estimator).__name__}."
             )
 
 
@@ -80,7 +83,7 @@ def certify(model: Any, X: Any, y: Any = None, **options: Any) -> Certificates:
     >>> smoothcs.certify(model, X[:2], y[:2]).model
     'CostSensitiveSmoothedClassifier behind StandardScaler'
     """
-    clf, X, passed = _unwrapped(model, X)
+    clf, X, passed = _unwrapped(model, X, "certify_at")
     found: Certificates = clf.certify(X, y, **options)
     return replace(found, model=_describe(clf, passed))
 
@@ -102,7 +105,7 @@ def certify_at(model: Any, X: Any, y: Any = None, eps: Any = None, **options: An
     certified : CertifiedAt
         Its ``model`` says which estimator certified, and behind which steps.
     """
-    clf, X, passed = _unwrapped(model, X)
+    clf, X, passed = _unwrapped(model, X, "certify_at")
     found: CertifiedAt = clf.certify_at(X, y, eps, **options)
     return replace(found, model=_describe(clf, passed))
 

@@ -177,10 +177,10 @@ class CertifiedAt(Record):
             for kind in ("group", "standard"):
                 certified = getattr(self, f"certified_{kind}")
                 if certified is not None:
-                    columns[f"certified_{kind}_{eps:g}"] = certified[:, e]
+                    columns[f"certified_{kind}_{eps}"] = certified[:, e]
             if self.certified_pair is not None:
                 for j, name in enumerate(self.classes):
-                    columns[f"certified_pair_{name}_{eps:g}"] = self.certified_pair[:, e, j]
+                    columns[f"certified_pair_{name}_{eps}"] = self.certified_pair[:, e, j]
         columns["n_used"] = self.n_used
         return as_frame(columns)
 

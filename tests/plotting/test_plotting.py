@@ -392,10 +392,9 @@ def test_a_name_that_is_given_takes_the_place_of_the_class(classifier):
 
 
 def test_options_of_certify_reach_it(classifier):
-    params = {"radius_tol": 1.0}
     for X in (X_LINE, X_LINE[:1]):
-        display = VotesDisplay.from_estimator(classifier, X, certify_params=params)
-        assert display.certificate.votes.sum() < classifier.n_estimation
+        display = VotesDisplay.from_estimator(classifier, X, certify_params={"blockers": False})
+        assert display.certificate.blockers is False
     with pytest.raises(TypeError, match="n_estimation"):
         VotesDisplay.from_estimator(classifier, X_LINE, certify_params={"n_estimation": 50})
 
