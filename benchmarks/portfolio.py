@@ -248,7 +248,7 @@ def main() -> None:
     for part in wanted:
         if part == "validity":
             validity(args.runs)
-            priced_validity(max(1, args.runs // 500))
+            priced_validity(max(1, args.runs // 50))
         elif part in ("logs", "money"):
             {"logs": logs, "money": money}[part](args.data)
         else:
