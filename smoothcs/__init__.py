@@ -7,7 +7,7 @@ from smoothcs._estimator._unwrap import certified_report, certify, certify_at
 from smoothcs._version import __version__
 from smoothcs.certification import Certificates, CertifiedAt, certify_votes
 from smoothcs.convex import ConvexRelaxationClassifier
-from smoothcs.cost import CostMatrix
+from smoothcs.cost import CostMatrix, example_costs
 from smoothcs.decision import WeightedVotes
 from smoothcs.scoring import (
     best_under,
@@ -37,6 +37,7 @@ __all__ = [
     "certify",
     "certify_at",
     "certify_votes",
+    "example_costs",
     "neg_rob_cost_scorer",
     "rob_cs_scorer",
     "sample_votes",

@@ -794,6 +794,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         self,
         X: Any,
         y: Any = None,
+        sample_weight: Any = None,
         *,
         costs: Any = None,
         eps: float | None = None,
@@ -808,6 +809,10 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         X : array-like (n, d), array or tensor (n, ...), or Dataset
         y : array-like (n,)
             True labels; optional for a Dataset that yields ``(x, y)``.
+        sample_weight : array-like (n,), default=None
+            Weights of the examples in every metric.
+        costs : array-like (n, m, m), default=None
+            Costs of each example, as in :meth:`certify`.
         eps : float, default=None
             Radius, in place of the estimator's.
         n_estimation : int, default=None
@@ -817,7 +822,9 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         -------
         report : dict
             ``rob_cs``, ``rob_cost``, ``accuracy``, ``certified_accuracy``, ``rob_cs_standard``,
-            ``rob_standard_nonsensitive``, ``abstention_rate``, ``misclassification_cost``;
+            ``rob_standard_nonsensitive``, ``abstention_rate``, ``misclassification_cost``; ``bill``
+            (at ``eps``, of all examples), ``mean_bill``, ``clean_bill``, ``savings`` (nan where
+            some constant answer is free) and ``clean_savings``;
             ``precision`` and ``recall``, dicts by label; ``clean_error_matrix`` and
             ``robust_error_matrix``, arrays (m, m), the latter for the sensitive pairs; ``eps``,
             ``sigma``, ``alpha``, ``n_inputs``, ``n_sensitive``, ``mean_votes``.
@@ -827,12 +834,12 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         if np.ndim(eps):
             raise ValueError(f"eps must be one number for a report; got {eps!r}.")
         y = check_labels(X, y, self)
+        weights = check_weights(sample_weight, X)
         if self.bound == "exact":
-            return self.certify_at(X, y, eps, kinds=KINDS, n_max=n_estimation, costs=costs).report(
-                eps
-            )
+            decided = self.certify_at(X, y, eps, kinds=KINDS, n_max=n_estimation, costs=costs)
+            return decided.report(eps, weights)
         clf = self if n_estimation is None else copy(self).set_params(n_estimation=n_estimation)
-        return clf.certify(X, y, costs=costs).report(eps)
+        return clf.certify(X, y, costs=costs).report(eps, weights)
 
     # ------------------------------------------------------------------ shared steps
 

@@ -582,6 +582,114 @@ def as_cost_matrix(
     return cost if n_classes is None else cost._with_indices(n_classes)
 
 
+def example_costs(
+    *,
+    false_positive: ArrayLike,
+    false_negative: ArrayLike,
+    true_positive: ArrayLike = 0.0,
+    true_negative: ArrayLike = 0.0,
+    classes: ArrayLike,
+    positive: Any,
+) -> NDArray[np.float32]:
+    """Costs of each example for two classes: what ``costs=`` of an estimator takes.
+
+    Parameters
+    ----------
+    false_positive, false_negative, true_positive, true_negative : float or array-like of shape (n,)
+        What each outcome costs, >= 0, in one unit of money: `false_positive` is the cost of
+        calling an example positive that is not. A number applies to all examples; at least one of
+        the four must be an array. A correct answer may cost something, too, such as a discount
+        that was granted.
+    classes : array-like of shape (2,)
+        The two labels, in the order of ``classes_`` of the estimator (sorted).
+    positive : label
+        Which of them is "positive".
+
+    Returns
+    -------
+    ndarray of float32 of shape (n, 2, 2)
+        ``costs[i, y, k]`` is the cost of calling example i, if it is of class y, a k; y and k are
+        positions in `classes`. They belong to the contract, not to the inputs: an attacker is
+        taken not to change them.
+
+    Raises
+    ------
+    ValueError
+        If `classes` are not two labels, `positive` is none of them, lengths differ, a cost is
+        negative or not finite, or all costs of an example are 0.
+
+    See Also
+    --------
+    CostMatrix : costs that are the same for all examples.
+
+    Examples
+    --------
+    A declined good loan loses its interest, a granted bad one three quarters of the amount:
+
+    >>> import numpy as np
+    >>> from smoothcs import example_costs
+    >>> amount = np.array([1000.0, 200.0])
+    >>> example_costs(
+    ...     false_positive=0.1 * amount,
+    ...     false_negative=0.75 * amount,
+    ...     classes=["bad", "good"],
+    ...     positive="bad",
+    ... )
+    array([[[  0., 750.],
+            [100.,   0.]],
+    <BLANKLINE>
+           [[  0., 150.],
+            [ 20.,   0.]]], dtype=float32)
+    """
+    labels = class_array(classes).tolist()
+    if len(labels) != 2:
+        raise ValueError(f"classes must be two labels; got {shorten(labels)}.")
+    (hit,) = positions([plain(positive)], labels)
+    if hit < 0:
+        raise ValueError(f"positive must be one of the classes {labels}; got {positive!r}.")
+    miss = 1 - hit
+    entries = {
+        "false_positive": (miss, hit, false_positive),
+        "false_negative": (hit, miss, false_negative),
+        "true_positive": (hit, hit, true_positive),
+        "true_negative": (miss, miss, true_negative),
+    }
+    priced = {name: _check_prices(name, values) for name, (_, _, values) in entries.items()}
+    lengths = {name: len(values) for name, values in priced.items() if values.ndim}
+    if not lengths:
+        raise ValueError(
+            f"at least one of {', '.join(entries)} must be an array, with a cost per example; for "
+            "costs that are the same for all, use CostMatrix."
+        )
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"costs must have one length; got {lengths}.")
+    costs = np.empty((max(lengths.values()), 2, 2), dtype=np.float32)
+    for name, (y, k, _) in entries.items():
+        costs[:, y, k] = priced[name]
+    free = np.flatnonzero(~costs.any(axis=(1, 2)))
+    if len(free):
+        raise ValueError(
+            f"all costs of example {free[0]} are 0: no answer would be better than another."
+        )
+    return costs
+
+
+def _check_prices(name: str, values: Any) -> NDArray[np.float32]:
+    array = np.asarray(values)
+    if array.dtype.kind not in "iuf" or array.ndim > 1:
+        raise ValueError(
+            f"{name} must be a number or a 1-D array of numbers; got dtype {array.dtype} and shape "
+            f"{array.shape}."
+        )
+    with np.errstate(over="ignore"):
+        prices = array.astype(np.float32)
+    bad = ~(np.isfinite(prices) & (prices >= 0))
+    if bad.any():
+        at = f" in row {np.argmax(bad)}" if array.ndim else ""
+        raise ValueError(f"{name} must be finite and >= 0; got {array[bad].flat[0]}{at}.")
+    return prices
+
+
 # -- costs by label ---------------------------------------------------------------------------
 
 # (seed, target, cost), where seed and target are (label,) for one label and () for every one.

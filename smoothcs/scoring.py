@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from sklearn import get_config
+from sklearn.utils.metadata_routing import MetadataRequest
 
 from smoothcs._estimator._unwrap import final_step
 from smoothcs._validation import check_choice, check_integer, check_positive
@@ -23,9 +25,14 @@ METRICS = (
     "rob_standard_nonsensitive",
     "neg_abstention_rate",
     "neg_misclassification_cost",
+    "savings",
+    "clean_savings",
+    "neg_mean_bill",
 )
-# Not defined, hence a nan and a warning of the search, where every class is sensitive: on request.
-DEFAULT_METRICS = tuple(name for name in METRICS if name != "rob_standard_nonsensitive")
+METADATA = ("sample_weight", "costs")
+# Not always defined, which gives a nan and a warning of the search.
+ON_REQUEST = ("rob_standard_nonsensitive", "savings", "clean_savings", "neg_mean_bill")
+DEFAULT_METRICS = tuple(name for name in METRICS if name not in ON_REQUEST)
 
 
 class CertifiedScorer:
@@ -34,6 +41,11 @@ class CertifiedScorer:
     Made by :func:`certified_scorer`. Called as ``scorer(estimator, X, y)``, it returns a dict, as
     GridSearchCV and cross_validate take it for multi-metric scoring; of a single metric it returns
     the float.
+
+    Metadata
+    --------
+    ``sample_weight`` (n,) and ``costs`` (n, m, m) of the examples are taken by scikit-learn's
+    metadata routing, if it is enabled and :meth:`set_score_request` asked for them.
     """
 
     def __init__(
@@ -44,11 +56,19 @@ class CertifiedScorer:
         single: bool = False,
     ) -> None:
         self.eps, self.n_estimation, self.metrics, self.single = eps, n_estimation, metrics, single
+        self.requests: dict[str, bool | str | None] = {}
 
-    def __call__(self, estimator: Any, X: Any, y: Any = None) -> Any:
+    def __call__(
+        self, estimator: Any, X: Any, y: Any = None, sample_weight: Any = None, costs: Any = None
+    ) -> Any:
         clf, X = final_step(estimator, X)
-        votes = {} if self.n_estimation is None else {"n_estimation": self.n_estimation}
-        values = clf.certified_report(X, y, eps=self.eps, **votes)
+        given = {
+            "n_estimation": self.n_estimation,
+            "sample_weight": sample_weight,
+            "costs": costs,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        values = clf.certified_report(X, y, eps=self.eps, **given)
         scores = {
             name: float(
                 -values[name.removeprefix("neg_")] if name.startswith("neg_") else values[name]
@@ -57,10 +77,65 @@ class CertifiedScorer:
         }
         return scores[self.metrics[0]] if self.single else scores
 
+    def set_score_request(self, **requests: bool | str | None) -> CertifiedScorer:
+        """Say which metadata to take, as for scikit-learn's own scorers.
+
+        Parameters
+        ----------
+        **requests : bool, str or None
+            ``sample_weight`` and ``costs``: True, take it; False, ignore it; None, raise an error
+            if it is given; a string, take it under that name. What is not named is set to None.
+
+        Returns
+        -------
+        self : CertifiedScorer
+
+        Raises
+        ------
+        RuntimeError
+            If metadata routing is not enabled.
+        TypeError
+            If the scorer does not take such metadata.
+
+        Examples
+        --------
+        >>> import sklearn
+        >>> from smoothcs import certified_scorer
+        >>> with sklearn.config_context(enable_metadata_routing=True):
+        ...     scorer = certified_scorer(0.1, metrics="savings").set_score_request(costs=True)
+        """
+        if not get_config()["enable_metadata_routing"]:
+            raise RuntimeError(
+                "set_score_request needs metadata routing: call "
+                "sklearn.set_config(enable_metadata_routing=True) first."
+            )
+        unknown = set(requests) - set(METADATA)
+        if unknown:
+            raise TypeError(
+                f"a certified scorer takes the metadata {list(METADATA)}; got {sorted(unknown)}."
+            )
+        self.requests = requests
+        return self
+
+    def get_metadata_routing(self) -> MetadataRequest:
+        """Return the requests; called by scikit-learn."""
+        routing = MetadataRequest(owner=self)
+        for name in METADATA:
+            routing.score.add_request(param=name, alias=self.requests.get(name))
+        return routing
+
+    def _routing_repr(self) -> str:
+        return repr(self)
+
+    def _accept_sample_weight(self) -> bool:
+        # scikit-learn asks its scorers so where routing is not enabled.
+        return True
+
     def __repr__(self) -> str:
+        metrics = self.metrics[0] if self.single else list(self.metrics)
         return (
             f"certified_scorer(eps={self.eps}, n_estimation={self.n_estimation}, "
-            f"metrics={list(self.metrics)})"
+            f"metrics={metrics!r})"
         )
 
 
@@ -68,9 +143,9 @@ def certified_scorer(
     eps: float | None = None,
     *,
     n_estimation: int | None = None,
-    metrics: Iterable[str] = DEFAULT_METRICS,
+    metrics: str | Iterable[str] = DEFAULT_METRICS,
 ) -> CertifiedScorer:
-    """Make a multi-metric scorer of certified metrics.
+    """Make a scorer of one certified metric, or of several from the same votes.
 
     Parameters
     ----------
@@ -80,16 +155,19 @@ def certified_scorer(
         radii.
     n_estimation : int, default=None
         Votes per input, in place of the estimator's; fewer are often enough to rank candidates.
-    metrics : iterable of str
+    metrics : str or iterable of str
         Which metrics; greater is better for each of them: ``rob_cs``, ``neg_rob_cost``,
         ``certified_accuracy``, ``accuracy`` (certified at radius 0), ``rob_cs_standard``,
-        ``neg_abstention_rate``, ``neg_misclassification_cost``, and ``rob_standard_nonsensitive``,
-        which is left out by default because it is nan where every class is sensitive.
+        ``neg_abstention_rate``, ``neg_misclassification_cost``; and, on request because they may be
+        nan, ``rob_standard_nonsensitive`` (where every class is sensitive), ``savings`` and
+        ``clean_savings`` (where some constant answer costs nothing) and ``neg_mean_bill`` (minus
+        the bill per example, with ``bound="paper"``).
 
     Returns
     -------
     scorer : CertifiedScorer
-        Picklable callable ``(estimator, X, y) -> dict``.
+        Picklable callable ``(estimator, X, y) -> dict``; of one name, ``-> float``, which can also
+        stand beside scikit-learn's scorers in a dict of them.
 
     Raises
     ------
@@ -101,17 +179,19 @@ def certified_scorer(
     >>> from smoothcs import certified_scorer
     >>> certified_scorer(0.5, n_estimation=1000, metrics=["rob_cs", "accuracy"])
     certified_scorer(eps=0.5, n_estimation=1000, metrics=['rob_cs', 'accuracy'])
+    >>> scoring = {"robust": certified_scorer(0.5, metrics="rob_cs"), "plain": "accuracy"}
     """
     if eps is not None:
         check_positive("eps", eps)
     if n_estimation is not None:
         check_integer("n_estimation", n_estimation)
+    single = isinstance(metrics, str)
     names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
     if not names:
         raise ValueError(f"metrics must name at least one of {list(METRICS)}; got none.")
     for name in names:
         check_choice("metrics", name, METRICS)
-    return CertifiedScorer(eps, n_estimation, names)
+    return CertifiedScorer(eps, n_estimation, names, single)
 
 
 #: Scorer for ``cross_val_score``: rob_cs at the estimator's own ``eps``.
@@ -122,14 +202,21 @@ neg_rob_cost_scorer = CertifiedScorer(None, None, ("neg_rob_cost",), single=True
 certified_accuracy_scorer = CertifiedScorer(None, None, ("certified_accuracy",), single=True)
 
 
-class BestUnder:
-    """Rule that picks a candidate of a search; made by :func:`best_under`."""
+class BestUnder(str):
+    """Rule that picks a candidate of a search; made by :func:`best_under`.
 
-    def __init__(self, metric: str, limits: dict[str, float]) -> None:
-        self.metric, self.limits = metric, limits
+    It is the name of its metric as well: ``search.score`` looks up ``scores[search.refit]``.
+    """
+
+    limits: dict[str, float]
+
+    def __new__(cls, metric: str, limits: Mapping[str, float] | None = None) -> BestUnder:
+        rule = super().__new__(cls, metric)
+        rule.limits = dict(limits or {})
+        return rule
 
     def __call__(self, cv_results: Mapping[str, Any]) -> int:
-        target = self._mean(cv_results, self.metric)
+        target = self._mean(cv_results, str(self))
         allowed = np.isfinite(target)
         floors = {}
         for name, limit in self.limits.items():
@@ -141,7 +228,7 @@ class BestUnder:
                 allowed &= values >= floors[name] - 1e-12
         if not allowed.any():
             raise ValueError(
-                f"no candidate has a finite mean_test_{self.metric} and meets "
+                f"no candidate has a finite mean_test_{self} and meets "
                 f"{', '.join(f'{k} >= {v:g}' for k, v in floors.items()) or 'no limit'}; "
                 "lower the limits or widen the grid."
             )
@@ -157,7 +244,7 @@ class BestUnder:
 
     def __repr__(self) -> str:
         limits = "".join(f", {name}={limit}" for name, limit in self.limits.items())
-        return f"best_under({self.metric!r}{limits})"
+        return f"best_under({str(self)!r}{limits})"
 
 
 def best_under(metric: str, **limits: float) -> BestUnder:
@@ -178,7 +265,8 @@ def best_under(metric: str, **limits: float) -> BestUnder:
     -------
     rule : BestUnder
         Picklable callable ``(cv_results_) -> best_index_``, for ``GridSearchCV(refit=...)``. It
-        raises ValueError where no candidate qualifies or a metric is unknown.
+        raises ValueError where no candidate qualifies or a metric is unknown. ``search.score``,
+        and with it nested cross-validation, then returns `metric`.
 
     References
     ----------

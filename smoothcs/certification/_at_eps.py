@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from smoothcs._validation import check_integer, check_positive, check_probability
 from smoothcs.bounds.binomial import check_votes
-from smoothcs.certification._certificates import as_frame
 from smoothcs.certification._core import Record
+from smoothcs.certification._metrics import as_frame
 from smoothcs.cost import CostMatrix
 from smoothcs.decision import WeightedVotes
 from smoothcs.sequential import KINDS, Together
@@ -157,10 +157,12 @@ class CertifiedAt(Record):
         used: NDArray[np.int64] = self.votes.sum(axis=1) + self.selection_votes.sum(axis=1)
         return used
 
-    def report(self, eps: float | None = None) -> dict[str, Any]:
+    def report(
+        self, eps: float | None = None, sample_weight: ArrayLike | None = None
+    ) -> dict[str, Any]:
         """Return every metric at ``eps`` by its name, with sigma, alpha and the mean votes."""
         return {
-            **super().report(eps),
+            **super().report(eps, sample_weight),
             "eps": float(self.eps[self._column(eps)]),
             "sigma": self.sigma,
             "alpha": self.alpha,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from smoothcs import metrics
 from smoothcs._validation import (
@@ -17,6 +17,7 @@ from smoothcs._validation import (
 )
 from smoothcs.bounds.binomial import check_counts, check_votes
 from smoothcs.certification._core import HARMLESS_ERRORS, Record
+from smoothcs.certification._metrics import as_frame
 from smoothcs.cost import CostMatrix
 from smoothcs.decision import WeightedVotes
 from smoothcs.decision._radii import Problem, pairs_certified
@@ -158,7 +159,9 @@ class Certificates(Record):
                 values[name] = values[name][rows]
         return Certificates(**values)
 
-    def robust_error_matrix(self, eps: Any = None) -> NDArray[np.float64]:
+    def robust_error_matrix(
+        self, eps: Any = None, sample_weight: ArrayLike | None = None
+    ) -> NDArray[np.float64]:
         """Entry (i, j): share of the examples of class i not certified against target j at eps.
 
         Every target counts, whatever its cost: the votes are tested with every other class as a
@@ -188,15 +191,19 @@ class Certificates(Record):
             eta = (e + self.input_error) / self.sigma
             certified = allowed & pairs_certified(self.votes, problem, eta)
             above = np.where(targets, np.where(certified, e + 1.0, 0.0), np.nan)
-            return metrics.robust_error_matrix(y, above, classes=self.classes, eps=e)
+            return metrics.robust_error_matrix(
+                y, above, classes=self.classes, eps=e, sample_weight=sample_weight
+            )
 
         radii = np.asarray(self._given(eps), dtype=np.float64)
         return at(float(radii)) if radii.ndim == 0 else np.array([at(float(e)) for e in radii])
 
-    def report(self, eps: float | None = None) -> dict[str, Any]:
+    def report(
+        self, eps: float | None = None, sample_weight: ArrayLike | None = None
+    ) -> dict[str, Any]:
         """Return every metric at ``eps`` by its name, with sigma, alpha and the mean votes."""
         return {
-            **super().report(eps),
+            **super().report(eps, sample_weight),
             "eps": eps,
             "sigma": self.sigma,
             "alpha": self.alpha,
@@ -266,12 +273,3 @@ class Certificates(Record):
             valid = np.where(defined, (radius >= 0) & (radius < np.inf), np.isnan(radius))
             if not valid.all() or np.any(radius[self.abstained] > 0):
                 raise ValueError(f"{name} holds values that no certificate has.")
-
-
-def as_frame(columns: dict[str, Any]) -> pd.DataFrame:
-    """Return a DataFrame, or say what to install."""
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise ImportError("to_frame needs pandas: pip install pandas.") from error
-    return pd.DataFrame(columns)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
+from smoothcs._estimator._base import check_costs
 from smoothcs._estimator._fit import TrainedClassifier, check_training_data, draw_seed
 from smoothcs._estimator._inputs import (
     check_inputs,
@@ -377,7 +378,13 @@ class ConvexRelaxationClassifier(TrainedClassifier):
         return float(getattr(certified, metric)(None, check_weights(sample_weight, X)))
 
     def certified_report(
-        self, X: Any, y: Any = None, *, eps: float | None = None
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        costs: Any = None,
+        eps: float | None = None,
     ) -> dict[str, Any]:
         """Return every metric of [ZE19], under the names that the smoothed classifier also uses.
 
@@ -386,6 +393,10 @@ class ConvexRelaxationClassifier(TrainedClassifier):
         X : array-like (n, d), array or tensor (n, ...), or Dataset
         y : array-like (n,)
             True labels; optional for a Dataset that yields ``(x, y)``.
+        sample_weight : array-like (n,), default=None
+            Weights of the examples in every metric.
+        costs : array-like (n, m, m), default=None
+            Costs of each example, ``costs[i, y, k]`` of calling a y a k, for the metrics in money.
         eps : float, default=None
             Radius, in place of the estimator's.
 
@@ -396,14 +407,18 @@ class ConvexRelaxationClassifier(TrainedClassifier):
             cost, Eq. 3.1), ``misclassification_cost``, ``robust_error`` (the share of examples not
             certified against every target); one minus each error as ``accuracy``, ``rob_cs``,
             ``certified_accuracy``; ``rob_cs_standard``, ``rob_standard_nonsensitive``,
-            ``abstention_rate`` (0); ``precision`` and ``recall``, dicts by label;
+            ``abstention_rate`` (0); ``bill``, ``mean_bill``, ``clean_bill``, ``savings``,
+            ``clean_savings``; ``precision`` and ``recall``, dicts by label;
             ``clean_error_matrix`` and ``robust_error_matrix``, arrays (m, m); ``eps``, ``norm``,
             ``n_inputs``, ``n_sensitive``.
         """
         X, y, margins = self._margins_of(X, y, eps)
+        costs = check_costs(costs, len(X), len(self.classes_))
         label = self.classes_[self._logits(X).argmax(axis=1)]
         return {
-            **CertifiedMargins(margins, y, self.cost_matrix_, label).report(),
+            **CertifiedMargins(margins, y, self.cost_matrix_, label, costs).report(
+                sample_weight=check_weights(sample_weight, X)
+            ),
             "eps": float(self.eps if eps is None else eps),
             "norm": self.norm,
         }

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from smoothcs import metrics
 from smoothcs.certification._metrics import CertifiedMetrics
@@ -29,14 +29,17 @@ class CertifiedMargins(CertifiedMetrics):
         y: NDArray[Any],
         cost_matrix: CostMatrix,
         label: NDArray[Any] | None = None,
+        costs: NDArray[np.float32] | None = None,
     ) -> None:
-        self.margins, self.y, self.cost_matrix = margins, y, cost_matrix
+        self.margins, self.y, self.cost_matrix, self.costs = margins, y, cost_matrix, costs
         # A class that no other overtakes is the one predicted.
         self.label = y if label is None else label
 
-    def report(self, eps: float | None = None) -> dict[str, Any]:
+    def report(
+        self, eps: float | None = None, sample_weight: ArrayLike | None = None
+    ) -> dict[str, Any]:
         """Return every metric by its name; ``precision`` and ``recall`` by label."""
-        values = super().report(None)
+        values = super().report(None, sample_weight)
         return {
             "classification_error": 1 - values["accuracy"],
             "cost_sensitive_robust_error": 1 - values["rob_cs"],
@@ -44,14 +47,21 @@ class CertifiedMargins(CertifiedMetrics):
             **values,
         }
 
-    def robust_error_matrix(self, eps: Any = None) -> NDArray[np.float64]:
+    def robust_error_matrix(
+        self, eps: Any = None, sample_weight: ArrayLike | None = None
+    ) -> NDArray[np.float64]:
         """Entry (i, j): share of the examples of class i not certified against target j."""
-        y = self._truth("robust_error_matrix")
-        return metrics.robust_error_matrix(y, self.margins, classes=self.classes, eps=0.0)
+        return metrics.robust_error_matrix(
+            self._truth("robust_error_matrix"),
+            self.margins,
+            classes=self.classes,
+            eps=0.0,
+            sample_weight=sample_weight,
+        )
 
     def _at(self, kind: str, eps: Any) -> tuple[float, NDArray[np.float64]]:
         if kind == "pair":
-            return 0.0, self.margins
+            return metrics.LEAST, self.margins  # 0 would be no attack
         if kind == "label":
             return 0.0, np.ones(len(self.margins))
         targets = ~np.isnan(self.margins)

@@ -173,7 +173,7 @@ class CertifiedAccuracyDisplay(CertificatesDisplay):
             if n == 0:
                 raise ValueError(f"{metric} averages over sensitive inputs, and there are none.")
         top = float(rows.max()) if metric == "rob_cost" else None
-        grid = _default_eps(c) if eps is None else np.sort(np.asarray(eps, dtype=float).ravel())
+        grid = default_eps(c) if eps is None else np.sort(np.asarray(eps, dtype=float).ravel())
         values = np.asarray(getattr(c, metric)(grid))
         lower, upper = confidence_band(values, n, confidence, top=top)
         display = cls(
@@ -251,7 +251,7 @@ class CertifiedAccuracyDisplay(CertificatesDisplay):
 _CURVE = "smoothcs-curve"  # marks our lines, so that each on one axes gets its own style
 
 
-def _default_eps(certificates: Certificates) -> Floats:
+def default_eps(certificates: Certificates) -> Floats:
     """Radii from 0 to a little beyond the largest one of any kind, or beyond sigma."""
     largest = max(
         float(np.nanmax(radius, initial=certificates.sigma))
