@@ -103,10 +103,10 @@ class Examples:
         if self.objective == "cost":
             return row.max(axis=1) - paid
         assert held is not None
-        if self.objective == "bill":
-            is_safe = held & omega & (np.arange(row.shape[1])[:, None] != label[:, None, :])
-            return row.max(axis=1) - np.where(is_safe, 0.0, row).max(axis=1)
         harmless = ~np.take_along_axis(self.omega, label, axis=1)
+        if self.objective == "bill":
+            left = ~(held & omega) | (np.arange(row.shape[1])[:, None] == label[:, None, :])
+            return (row.max(axis=1) - np.where(left, row, 0.0).max(axis=1)) * harmless
         if self.objective == "rob_cs":
             return (held | ~omega).all(axis=1) & harmless & omega.any(axis=1)
         return np.einsum("nm,nmg->ng", self.row * self.omega, held) * harmless

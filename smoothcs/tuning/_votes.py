@@ -124,18 +124,17 @@ class VoteTable:
         counted = self.examples.counted
         omega, row = self.examples.omega[counted], self.examples.row[counted]
         rows = np.arange(len(omega))
+        below[omega[rows, a_out]] = -np.inf
+        above[omega[rows, a_in]] = np.inf
         if self.examples.objective == "bill":
             # That the worst cost is below a price: every dearer answer is ruled out.
             below, above = np.where(omega, below, -np.inf), np.where(omega, above, np.inf)
-            below[rows, a_out], above[rows, a_in] = -np.inf, np.inf
             order = np.argsort(-row, axis=1, kind="stable")
             prices = np.take_along_axis(row, order, axis=1)
             below, above = (np.take_along_axis(part, order, axis=1) for part in (below, above))
             below = np.minimum.accumulate(below, axis=1)
             above = np.maximum.accumulate(above, axis=1)
             return below, above, -np.diff(prices, axis=1, append=0.0)
-        below[omega[rows, a_out]] = -np.inf
-        above[omega[rows, a_in]] = np.inf
         if self.examples.objective == "rob_cost":
             return below, above, row * omega
         below = np.where(omega, below, np.inf).min(axis=1, keepdims=True)
