@@ -16,7 +16,7 @@ from smoothcs.scoring import (
     neg_rob_cost_scorer,
     rob_cs_scorer,
 )
-from smoothcs.tuning import TunedDecisionClassifier
+from smoothcs.tuning import TunedDecisionClassifier, TunedWeightsClassifier
 from smoothcs.votes import sample_votes
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "CostMatrix",
     "CostSensitiveSmoothedClassifier",
     "TunedDecisionClassifier",
+    "TunedWeightsClassifier",
     "WeightedVotes",
     "__version__",
     "best_under",

@@ -1,38 +1,35 @@
-"""The estimator that tunes a decision rule: fit, hold out, vote, weigh, fit again."""
+"""The estimator that tunes a decision: fit, hold out, draw scores or votes, weigh, fit again."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
-from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit, check_cv
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing, check_random_state, get_tags, indexable
 from sklearn.utils.validation import check_is_fitted
-from torch.utils.data import Subset
 
 from smoothcs._classifier import CostSensitiveSmoothedClassifier
-from smoothcs._estimator._inputs import check_inputs, check_labels, is_dataset
-from smoothcs._estimator._state import unchanged_on_error
+from smoothcs._estimator._inputs import check_inputs
 from smoothcs._estimator._unwrap import certify, certify_at, final_step
-from smoothcs._validation import check_choice, check_integer, check_positive, check_real
+from smoothcs._validation import check_choice, check_integer, check_positive
 from smoothcs.certification import Certificates, CertifiedAt
 from smoothcs.decision import WeightedVotes
-from smoothcs.tuning._decision import OBJECTIVES, TunedDecision, _check_floor, tune
+from smoothcs.tuning._decision import OBJECTIVES, TunedDecision, tune_decision
+from smoothcs.tuning._held_out import Tuner, last_step
+from smoothcs.tuning._scores import has_scores, sample_scores
 
 
-class TunedDecisionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
-    """Smoothed classifier with weights of the vote tuned on inputs that it was not trained on.
+class TunedDecisionClassifier(Tuner):
+    """Smoothed classifier with weights tuned on inputs that it was not trained on.
 
-    ``fit`` trains a copy of the estimator on a part of the data, lets it vote on the rest, finds
-    weights with :func:`smoothcs.tuning.tune_decision`, and trains another copy on everything, to
-    which it gives these weights as ``decision``. Predictions, certificates and scores are then
-    those of the weighted vote, with the same failure probability ``alpha``: weights are no part of
-    a certificate, they only must not be chosen on the votes that are certified.
+    ``fit`` trains a copy of the estimator on a part of the data, draws the scores of noisy copies
+    of the rest, finds weights of these scores with :func:`smoothcs.tuning.tune_decision`, and
+    trains another copy on everything, to which it gives the weights as ``decision``. Predictions,
+    certificates and scores are then those of the weighted base classifier, with the same failure
+    probability ``alpha``: weights are no part of a certificate, they only must not be chosen on the
+    noise that is certified. Where a base classifier answers labels only, its votes are weighed.
 
     Parameters
     ----------
@@ -41,29 +38,38 @@ class TunedDecisionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         its ``decision`` must be None: it is what is tuned.
     eps : float, default=None
         Attack radius for which to tune, in the units of what reaches the smoothed classifier, and
-        at which ``score`` then speaks; None: that of the estimator.
-    objective : {"rob_cs", "rob_cost"}, default="rob_cs"
-        "rob_cs" is maximised, "rob_cost" minimised.
+        at which ``score`` is then taken. If None, that of the estimator.
+    objective : {"rob_cs", "rob_cost", "bill"}, default="rob_cs"
+        "rob_cs" is maximised; "rob_cost" and "bill", the mean over all inputs of the largest cost
+        that is not ruled out at ``eps``, are minimised. Costs are those given to ``fit``, or else
+        those of the cost matrix.
     max_accuracy_loss : float, default=0.01
-        Largest loss of accuracy against the plurality vote, as seen out-of-sample.
+        Largest loss of accuracy against equal weights, as seen out-of-sample; ignored if another
+        limit is given.
     min_accuracy : float, default=None
-        Lowest accuracy; if given, ``max_accuracy_loss`` is ignored.
+        Lowest accuracy.
+    max_cost_increase : float, default=None
+        Largest increase of the clean cost (the mean cost of the answers without an attack) against
+        equal weights, as a share: 0.05 allows 5 % more, -0.1 demands 10 % less.
+    weigh : {"auto", "scores", "votes"}, default="auto"
+        What weights act on. "auto": scores, if the base classifier gives a probability per class;
+        votes, if it answers labels only.
     validation : float, int, splitter, iterable or "prefit", default=0.2
         On what to tune. A float: a share of the data, stratified by class. An int or a splitter of
         scikit-learn: every fold, by a copy trained on the others. "prefit": all data given to
         ``fit``, by the estimator as it is, which must be fitted, on other data.
-    n_votes : int, default=1000
-        Votes for each of these inputs.
+    n_votes : int, default=500
+        Noisy copies of each of these inputs.
     refit : bool, default=True
         Whether to train on everything afterwards. False keeps the copy that was trained on the
         other part.
     random_state : int, RandomState or None, default=None
-        Seeds the split. Training and voting are seeded by the estimator's own.
+        Seeds the split. Training and noise are seeded by the estimator's own.
 
     Attributes
     ----------
     estimator_ : estimator
-        The fitted estimator; the ``decision`` of its last step is ``label_weights_``.
+        The fitted estimator; the ``decision`` of its last step is that of ``tuned_``.
     tuned_ : TunedDecision
         The weights and the whole frontier; see :meth:`pick`.
     label_weights_ : dict
@@ -80,13 +86,19 @@ class TunedDecisionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
     See Also
     --------
     smoothcs.tuning.tune_decision : the search for weights.
+    smoothcs.TunedWeightsClassifier : the same without smoothing.
     smoothcs.plotting.FrontierDisplay : what weights reach, against their price.
 
     Notes
     -----
-    Tuning votes come from noise of their own: no input, not even one of the validation part, is
-    certified with noise that its weights were chosen on. The shares of the tuning votes are judged
-    as ``certify`` would bound them (closed form) if they were those of ``n_estimation`` votes.
+    Tuning noise has a key of its own: no input, not even one of the validation part, is certified
+    with noise that its weights were chosen on. The shares of the tuning votes are judged as
+    ``certify`` would bound them (closed form) if they were those of ``n_estimation`` votes.
+
+    Scores are kept as float16, and those of copies that weights can change once more: at most
+    4 bytes for each of ``n_votes`` scores of each class of each input of the validation part. For
+    10,000 inputs, 500 votes and 10 classes that is 200 MB, and under 500 MB with all that the
+    search needs.
 
     As in scikit-learn's TunedThresholdClassifierCV, refitting gives the weights to a model other
     than the one that they were found on; "prefit" and ``refit=False`` do not.
@@ -112,8 +124,10 @@ class TunedDecisionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         objective: str = "rob_cs",
         max_accuracy_loss: float | None = 0.01,
         min_accuracy: float | None = None,
+        max_cost_increase: float | None = None,
+        weigh: str = "auto",
         validation: Any = 0.2,
-        n_votes: int = 1000,
+        n_votes: int = 500,
         refit: bool = True,
         random_state: Any = None,
     ) -> None:
@@ -122,77 +136,15 @@ class TunedDecisionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         self.objective = objective
         self.max_accuracy_loss = max_accuracy_loss
         self.min_accuracy = min_accuracy
+        self.max_cost_increase = max_cost_increase
+        self.weigh = weigh
         self.validation = validation
         self.n_votes = n_votes
         self.refit = refit
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None) -> Any:
-        """Train, tune the weights of the vote, and train on everything.
-
-        Parameters
-        ----------
-        X : array-like (n, d), array or tensor (n, ...), or Dataset
-            Inputs. A torch Dataset yields ``(x, y)``.
-        y : array-like (n,), optional for a Dataset
-            Labels.
-
-        Returns
-        -------
-        self : TunedDecisionClassifier
-
-        Raises
-        ------
-        ValueError, TypeError
-            If a parameter or the data is refused, no validation example is of a sensitive class, or
-            no weights reach ``min_accuracy``; the estimator is then as it was before.
-        """
-        with unchanged_on_error(self):
-            self._check_parameters()
-            y = check_labels(X, y, self)
-            prefit = isinstance(self.validation, str)
-            if prefit:
-                check_is_fitted(self.estimator)
-                fitted = copy.deepcopy(self.estimator)
-                clf, votes = self._vote(fitted, X)
-                truth = y
-            else:
-                fitted, clf, votes, truth = self._vote_on_held_out(X, y)
-            tuned = self._tune(clf, votes, truth)
-            if self.refit and not prefit:
-                fitted = self._fitted(X, y)
-            final = _last(fitted)
-            if self.eps is not None:
-                final.set_params(eps=self.eps)
-            self.estimator_, self.classes_ = fitted, final.classes_
-            self._use(tuned)
-            for name in ("n_features_in_", "feature_names_in_"):
-                if hasattr(fitted, name):
-                    setattr(self, name, getattr(fitted, name))
-                elif hasattr(self, name):
-                    delattr(self, name)
-        return self
-
-    def pick(
-        self, *, min_accuracy: float | None = None, max_accuracy_loss: float | None = None
-    ) -> Any:
-        """Use another point of the frontier from now on; nothing is trained or voted again.
-
-        Parameters
-        ----------
-        min_accuracy, max_accuracy_loss : float, default=None
-            As the parameters of the class; both None: the best objective at any accuracy.
-
-        Returns
-        -------
-        self : TunedDecisionClassifier
-        """
-        check_is_fitted(self)
-        self._use(self.tuned_.pick(min_accuracy=min_accuracy, max_accuracy_loss=max_accuracy_loss))
-        return self
-
     def predict(self, X: Any) -> np.ndarray:
-        """Predict the class that wins the weighted vote, or abstain.
+        """Predict the class that wins the vote, or abstain.
 
         See :meth:`CostSensitiveSmoothedClassifier.predict`.
         """
@@ -200,12 +152,12 @@ class TunedDecisionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         return clf.predict(X)
 
     def abstains(self, X: Any) -> np.ndarray:
-        """Tell where the weighted vote is too close to call, bool (n,)."""
+        """Tell where the vote is too close to call, bool (n,)."""
         clf, X = self._reached(X)
         return clf.abstains(X)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return each class's share of the votes, without the weights, (n, m)."""
+        """Return each class's share of the votes, (n, m); weights of votes are left out."""
         clf, X = self._reached(X)
         return clf.predict_proba(X)
 
@@ -222,10 +174,12 @@ class TunedDecisionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         clf, X = self._reached(X)
         return clf.certify_radius(X, y, kind)
 
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None, **params: Any) -> float:
+    def score(
+        self, X: Any, y: Any = None, sample_weight: Any = None, costs: Any = None, **params: Any
+    ) -> float:
         """Return one certified metric; see :meth:`CostSensitiveSmoothedClassifier.score`."""
         clf, X = self._reached(X)
-        return clf.score(X, y, sample_weight, **params)
+        return clf.score(X, y, sample_weight, costs=costs, **params)
 
     def certified_report(self, X: Any, y: Any = None, **params: Any) -> dict[str, Any]:
         """Return every metric; see :meth:`CostSensitiveSmoothedClassifier.certified_report`."""
@@ -238,7 +192,7 @@ class TunedDecisionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         return final_step(self.estimator_, X)
 
     def _check_parameters(self) -> None:
-        final = _last(self.estimator)
+        final = last_step(self.estimator)
         if not isinstance(final, CostSensitiveSmoothedClassifier):
             raise TypeError(
                 "estimator must be a CostSensitiveSmoothedClassifier or a Pipeline that ends in "
@@ -249,118 +203,67 @@ class TunedDecisionClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
                 "decision of the estimator must be None: it is what is tuned; "
                 f"got {final.decision!r}."
             )
+        check_choice("weigh", self.weigh, ("auto", "scores", "votes"))
+        if self.weigh == "votes":
+            _check_can_weigh_votes(final)
         # What is tuned is certified in the end: refuse before training what cannot be.
-        unequal = WeightedVotes([1.0, 2.0]).align(2)
-        if final.bound not in unequal.bounds:
-            unequal.check_can_certify(final.n_estimation, final.alpha, final.bound)
         WeightedVotes.equal(2).check_can_certify(
             final.n_estimation, final.alpha, final.bound, "n_estimation"
         )
         if self.eps is not None:
             check_positive("eps", self.eps)
-        check_choice("objective", self.objective, OBJECTIVES)
-        _check_floor(self.min_accuracy, self.max_accuracy_loss)
+        check_choice("objective", self.objective, tuple(o for o in OBJECTIVES if o != "cost"))
         check_integer("n_votes", self.n_votes)
-        check_choice("refit", self.refit, (True, False))
-        if isinstance(self.validation, str):
-            check_choice("validation", self.validation, ("prefit",))
 
-    def _vote_on_held_out(self, X: Any, y: np.ndarray) -> tuple[Any, Any, np.ndarray, np.ndarray]:
-        """Return the last copy that was trained, and the votes on what none had seen."""
-        splits = list(self._splitter(y).split(np.empty((len(y), 1)), y))
-        if not splits:
-            raise ValueError("validation holds no split: there is nothing to tune on.")
-        if not self.refit and len(splits) > 1:
-            raise ValueError(
-                f"refit=False keeps the one copy that was trained, and validation="
-                f"{self.validation!r} trains {len(splits)}: use a share of the data, or refit."
-            )
-        all_votes = []
-        for train, held_out in splits:
-            missing = np.setdiff1d(y, y[train])
-            if len(missing):
-                raise ValueError(
-                    f"a split of validation leaves no example of {missing.tolist()[0]!r} to train "
-                    "on."
-                )
-            fitted = self._fitted(_part(X, train), y[train])
-            clf, votes = self._vote(fitted, _part(X, held_out))
-            all_votes.append(votes)
-        truth = y[np.concatenate([held_out for _, held_out in splits])]
-        return fitted, clf, np.concatenate(all_votes), truth
-
-    def _splitter(self, y: np.ndarray) -> Any:
-        how, random_state = self.validation, check_random_state(self.random_state)
-        if isinstance(how, Integral) and not isinstance(how, bool):
-            folds = check_integer("validation", how, low=2)
-            return StratifiedKFold(folds, shuffle=True, random_state=random_state)
-        if isinstance(how, Real):
-            share = check_real("validation", how, low=0.0, high=1.0, low_open=True, high_open=True)
-            return StratifiedShuffleSplit(1, test_size=share, random_state=random_state)
-        return check_cv(how, y, classifier=True)
-
-    def _fitted(self, X: Any, y: np.ndarray) -> Any:
-        # A Dataset carries its labels with it.
-        return clone(self.estimator).fit(X, None if is_dataset(X) else y)
-
-    def _vote(self, fitted: Any, X: Any) -> tuple[CostSensitiveSmoothedClassifier, np.ndarray]:
+    def _answers(self, fitted: Any, X: Any) -> np.ndarray:
         clf, X = final_step(fitted, X)
         # A key of its own: certificates must not rest on noise that the weights have seen.
-        key = hashlib.blake2b(clf.vote_key_, digest_size=len(clf.vote_key_), person=b"tuning")
-        draw = clf._draw(check_inputs(clf, X, reset=False))
-        return clf, draw(self.n_votes, purpose="estimation", random_state=key.digest())
+        person = b"tuning"
+        key = hashlib.blake2b(clf.vote_key_, digest_size=len(clf.vote_key_), person=person).digest()
+        X = check_inputs(clf, X, reset=False)
+        if self.weigh == "scores" or (self.weigh == "auto" and has_scores(clf, X)):
+            return sample_scores(clf, X, self.n_votes, random_state=key)
+        _check_can_weigh_votes(clf)
+        return clf._draw(X)(self.n_votes, purpose="estimation", random_state=key)
 
-    def _tune(
-        self, clf: CostSensitiveSmoothedClassifier, votes: np.ndarray, y: np.ndarray
-    ) -> TunedDecision:
-        return tune(
-            votes,
+    def _tune(self, fitted: Any, answers: np.ndarray, y: np.ndarray, **rows: Any) -> TunedDecision:
+        clf = last_step(fitted)
+        return tune_decision(
+            answers,
             y,
             clf.cost_matrix_,
             clf._eps(self.eps),
             objective=self.objective,
             min_accuracy=self.min_accuracy,
             max_accuracy_loss=self.max_accuracy_loss,
+            max_cost_increase=self.max_cost_increase,
             sigma=clf.sigma,
             alpha=clf.alpha,
             as_if=clf.n_estimation,
+            **rows,
         )
 
+    def _keep(self, fitted: Any) -> None:
+        super()._keep(fitted)
+        if self.eps is not None:
+            last_step(fitted).set_params(eps=self.eps)
+
     def _use(self, tuned: TunedDecision) -> None:
-        self.estimator_ = _with_decision(self.estimator_, tuned.label_weights)
-        self.tuned_, self.label_weights_ = tuned, tuned.label_weights
-        self.best_score_ = tuned.metric_cv
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "estimator_")
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags = get_tags(self.estimator).input_tags
-        return tags
+        super()._use(tuned)
+        self.estimator_ = _with_decision(self.estimator_, tuned.decision)
 
 
-def _last(estimator: Any) -> Any:
-    """Return the last step of a Pipeline."""
-    while isinstance(estimator, Pipeline):
-        estimator = estimator[-1]
-    return estimator
+def _check_can_weigh_votes(clf: CostSensitiveSmoothedClassifier) -> None:
+    unequal = WeightedVotes([1.0, 2.0]).align(2)
+    if clf.bound not in unequal.bounds:
+        unequal.check_can_certify(clf.n_estimation, clf.alpha, clf.bound)
 
 
-def _with_decision(estimator: Any, weights: dict[Any, float]) -> Any:
+def _with_decision(estimator: Any, decision: dict[Any, float] | WeightedVotes) -> Any:
     """Return the fitted estimator with other weights; a copy of it may still use the old ones."""
     estimator = copy.copy(estimator)
     if isinstance(estimator, Pipeline):
         name, last = estimator.steps[-1]
-        estimator.steps = [*estimator.steps[:-1], (name, _with_decision(last, weights))]
+        estimator.steps = [*estimator.steps[:-1], (name, _with_decision(last, decision))]
         return estimator
-    return estimator.set_params(decision=WeightedVotes(dict(weights)))
-
-
-def _part(X: Any, rows: np.ndarray) -> Any:
-    """Return some of the inputs."""
-    if is_dataset(X):
-        return Subset(X, rows.tolist())
-    if hasattr(X, "detach"):
-        X = X.detach().cpu().numpy()
-    return _safe_indexing(indexable(X)[0], rows)
+    return estimator.set_params(decision=decision)

@@ -6,8 +6,9 @@ import pytest
 from smoothcs.certification import certify_votes
 from smoothcs.decision import WeightedVotes, weighted_radius
 from smoothcs.tuning import tune_decision
-from smoothcs.tuning._decision import _families, _read
-from smoothcs.tuning._frontier import STEP
+from smoothcs.tuning._decision import _bounds, _families
+from smoothcs.tuning._frontier import STEP, Examples, kept
+from smoothcs.tuning._votes import vote_table
 
 
 def certify_weighted_votes(selection, estimation, *, weights, **options):
@@ -42,22 +43,36 @@ def test_the_frontier_tells_what_certification_will_say(rng, objective):
     assert tuned.baseline_metric == pytest.approx(getattr(plain, objective)(0.2))
 
 
-@pytest.mark.parametrize("objective", ["rob_cs", "rob_cost"])
+def examples_of(y, costs, objective, against="accuracy", fold=None, weight=None):
+    n = len(y)
+    return Examples(
+        y, costs[y], costs[y] > 0, np.ones(n) if weight is None else weight,
+        np.zeros(n, dtype=int) if fold is None else fold, objective, against,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("objective", ["rob_cs", "rob_cost", "bill", "cost"])
+@pytest.mark.parametrize("against", ["accuracy", "clean_cost"])
 @pytest.mark.parametrize("alpha", [None, 0.01])
-def test_a_line_search_agrees_with_evaluating_every_point(rng, objective, alpha):
+def test_a_line_search_agrees_with_evaluating_every_point(rng, objective, against, alpha):
     y, _, votes = validation_set(rng, n=300, n_votes=60)
     costs = COSTS + np.diag([0.0, 0, 2, 0])[::-1]
     np.fill_diagonal(costs, 0.0)
-    table, _ = _read(votes, y, costs, 0.1, 0.5, alpha, None, objective == "rob_cs")
+    examples = examples_of(y, costs, objective, against, weight=rng.uniform(0.5, 2.0, 300))
+    n_targets = np.maximum(examples.omega.sum(axis=1, keepdims=True), 1)
+    table = vote_table(
+        votes, *_bounds(votes, n_targets, n=np.full((300, 1), 60), alpha=alpha, as_if=None),
+        examples, 0.2,
+    )  # fmt: skip
     moves = np.arange(-20, 21)
-    for family in _families(table):
+    for family in _families(examples):
         for chosen in family:
             steps = rng.integers(-6, 7, 4)
-            accuracy, gain = table.along(steps, chosen, moves)
+            keeps, gain = table.along(steps, chosen, moves)
             for i, move in enumerate(moves):
-                correct, total = table.totals(steps + move * chosen)
-                assert accuracy[i] == pytest.approx(correct / len(y))
-                assert gain[i] == pytest.approx(total / len(table.sensitive))
+                totals = table.totals(steps + move * chosen)
+                assert keeps[i] == pytest.approx(kept(examples, totals))
+                assert gain[i] == pytest.approx(totals[2] / examples.sizes()[2])
 
 
 def test_two_classes_reach_the_best_of_all_weights(rng):
