@@ -186,9 +186,7 @@ def certify_votes(
     omega, dropped, truth = sensitive_rows(cost, top, y, harmless_errors)
     spent = alpha if level is None else _check_level(level, alpha, len(votes))
     correct = cost.encode(truth) if also_correct and truth is not None else None
-    problem = Problem(
-        picked, trials, omega, spent, bound, rule.weights, simultaneous, blockers, correct
-    )
+    problem = Problem(picked, trials, omega, spent, bound, rule, simultaneous, blockers, correct)
     raw = raw_radii(votes, problem)
     if np.any(error > 0):
         raw = Radii(*(r - (error / sigma).reshape(-1, *[1] * (r.ndim - 1)) for r in raw))
