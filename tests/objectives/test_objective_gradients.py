@@ -20,8 +20,9 @@ from smoothcs._soft import (
 from smoothcs.modules import MLP
 from smoothcs.objectives import OBJECTIVES, Macer, MarginCS, TrainingContext, resolve_objective
 from smoothcs.objectives._losses import margin_loss
+from smoothcs.objectives.base import NoisyObjective
 
-NOISY = ["gaussian-cs", "smoothadv-cs", "smoothmix-cs", "macer", "margin-cs"]
+NOISY = [name for name in sorted(OBJECTIVES) if isinstance(OBJECTIVES[name](), NoisyObjective)]
 COST = torch.tensor([[0.0, 1.0, 3.0], [0.0, 0.0, 0.0], [2.0, 0.0, 0.0]])
 Y = torch.tensor([0, 1, 2, 0, 1, 2])
 
