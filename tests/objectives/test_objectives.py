@@ -8,7 +8,6 @@ from scipy.stats import norm
 from sklearn.base import clone
 from torch import nn
 
-from smoothcs._soft import NoiseDraws
 from smoothcs.objectives import (
     OBJECTIVES,
     CostSensitiveCrossEntropy,
@@ -56,11 +55,14 @@ def loss_of(objective, module, x, y=Y, sample_weight=None, **kwargs):
 
 
 def noisy_logits(module, x, n_noise, sigma=SIGMA, seed=0):
-    """Logits (b, n, m) in numpy, under the draws that the generator gives."""
+    """Logits (b, n, m) in numpy: draw i of the batch is the i-th randn of the generator."""
     generator = torch.Generator().manual_seed(seed)
     weight, bias = (p.detach().numpy() for p in (module.weight, module.bias))
-    draws = NoiseDraws(torch.as_tensor(x), n_noise, sigma, generator).chunk(0).numpy()
-    return np.stack([(x + d) @ weight.T + bias for d in draws], axis=1)
+    draws = [
+        torch.randn(x.shape, dtype=torch.float64, generator=generator).numpy()
+        for _ in range(n_noise)
+    ]
+    return np.stack([(x + sigma * d) @ weight.T + bias for d in draws], axis=1)
 
 
 def hinge(v, lower, upper):
@@ -213,8 +215,8 @@ def numpy_attack(module, x, y, noise, *, n_steps, step_size, beta=0.0, eps=None)
 
 
 def numpy_noise(x, n_noise, generator):
-    draws = NoiseDraws(torch.as_tensor(x), n_noise, SIGMA, generator).chunk(0)
-    return draws.transpose(0, 1).numpy()
+    draws = [torch.randn(x.shape, dtype=torch.float64, generator=generator) for _ in range(n_noise)]
+    return SIGMA * np.stack(draws, axis=1)
 
 
 @pytest.mark.parametrize(("epoch", "share"), [(0, 0.25), (3, 1.0), (9, 1.0)])
