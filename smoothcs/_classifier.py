@@ -464,9 +464,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         check_is_fitted(self)
         n_max = self._n("n_prediction")
         X = check_inputs(self, X, reset=False)
-        rule = PredictionRule(
-            len(X), alpha=self.alpha, n_max=n_max, weights=self._decision(costs).weights
-        )
+        rule = PredictionRule(len(X), alpha=self.alpha, n_max=n_max, decision=self._decision(costs))
         self._draw(X, costs)(rule, purpose="prediction")
         return rule.label
 
@@ -783,8 +781,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         y = check_labels(X, y, self)
         certificates: Certificates | CertifiedAt
         if self.bound == "exact":
-            kind = {"rob_cs": "group", "rob_cost": "pair", "certified_accuracy": "standard"}[metric]
-            certificates = self.certify_at(X, y, eps, kinds=(kind,), costs=costs)
+            certificates = self.certify_at(X, y, eps, kinds=(SCORES[metric],), costs=costs)
         else:
             certificates = self.certify(X, y, costs=costs)
         weights = check_weights(sample_weight, X)

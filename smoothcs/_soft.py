@@ -8,31 +8,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.checkpoint import checkpoint
 
-from smoothcs._normals import SEED_BYTES, fill_normals
-
 P_CLAMP = 1e-7
 """Probabilities are kept in [P_CLAMP, 1 - P_CLAMP], so |PhiInv| <= 5.2 and its slope is finite."""
-
-_PIECE = 2**16  # numbers that one thread draws at a time
 
 
 class NoiseDraws:
     """``n_noise`` draws of N(0, sigma^2 I) for one batch, the same at every request.
 
-    Draw ``i`` is the same however the draws are grouped and however many threads draw them. Without
-    ``microbatch`` the draws are stored; with it they are recomputed when asked for, so memory does
-    not grow with ``n_noise``. On the CPU only their seeds come from ``generator``, and the draws
-    from :func:`smoothcs._normals.fill_normals` in all threads of PyTorch; elsewhere draw ``i`` is
-    the ``i``-th tensor of the shape of ``x`` drawn from ``generator``.
+    Draw ``i`` is always the ``i``-th tensor of the shape of ``x`` drawn from ``generator``, however
+    the draws are grouped. Without ``microbatch`` they are stored; with it only the generator's
+    states are, and a draw is made again when asked for, so memory does not grow with ``n_noise``.
 
     Parameters
     ----------
@@ -42,8 +34,7 @@ class NoiseDraws:
     sigma : float
         Standard deviation, in the units of ``x``.
     generator : torch.Generator
-        On the device of ``x``. Advanced as far for any ``microbatch`` once all draws were asked
-        for.
+        On the device of ``x``. Advanced by exactly ``n_noise`` draws once all were asked for.
     microbatch : int or None
         How many draws share one forward pass; None: all of them.
     scale : Tensor or None
@@ -66,7 +57,6 @@ class NoiseDraws:
         self._x = x.detach()
         self._generator = generator
         self._states: list[Tensor] = []
-        self._seeds: Tensor | None = None
         self._stored: Tensor | None = None
 
     @classmethod
@@ -85,34 +75,13 @@ class NoiseDraws:
         stop = min(start + self.size, self.n_noise)
         if self._stored is not None:
             return self._stored[start:stop]
-        if self._x.device.type == "cpu":
-            noise = self._draw_in_threads(start, stop).to(self._x.dtype)
-        else:
-            noise = self._x.new_empty((stop - start, *self._x.shape))
-            for i, draw in enumerate(noise, start):
-                draw.normal_(0.0, self.sigma, generator=self._generator_of(i))
+        noise = self._x.new_empty((stop - start, *self._x.shape))
+        for i, draw in enumerate(noise, start):
+            draw.normal_(0.0, self.sigma, generator=self._generator_of(i))
         if self.scale is not None:
             noise *= self.scale
         if self.size == self.n_noise:
             self._stored = noise
-        return noise
-
-    def _draw_in_threads(self, start: int, stop: int) -> Tensor:
-        """Return draws on the CPU, float32; every piece of a draw has a seed of its own."""
-        if self._seeds is None:
-            pieces = -(-self._x.numel() // _PIECE)
-            self._seeds = torch.empty((self.n_noise, pieces, SEED_BYTES // 8), dtype=torch.int64)
-            self._seeds.random_(generator=self._generator)
-        seeds = self._seeds[start:stop].numpy()
-        noise = torch.empty((stop - start, *self._x.shape), dtype=torch.float32)
-
-        def fill(piece: tuple[int, int]) -> None:
-            draw, k = piece
-            out = noise[draw].view(-1)[k * _PIECE : (k + 1) * _PIECE]
-            fill_normals(out.numpy(), seeds[draw, k].tobytes(), self.sigma)
-
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            list(pool.map(fill, np.ndindex(seeds.shape[:2])))
         return noise
 
     def _generator_of(self, i: int) -> torch.Generator:

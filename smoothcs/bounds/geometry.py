@@ -2,7 +2,8 @@
 
 A perturbation of l2 norm eps can bring the probability P of a set of noisy inputs down to
 Phi(PhiInv(P) - eta) and up to Phi(PhiInv(P) + eta), eta = eps / sigma, and no further ([Cohen19],
-Lemma 4). Everything here is in units of sigma; Phi and PhiInv occur nowhere else as a law of noise.
+Lemma 4). Everything here is in units of sigma. Only the published algorithms, the search for
+weights and the portfolio's majorant read the law of the noise elsewhere.
 
 References
 ----------

@@ -178,7 +178,7 @@ class Certificates(Record):
             targets,
             self.level,
             self.bound,
-            self.decision.weights,
+            self.decision,
             self.simultaneous,
             self.blockers,
             correct=true if self.also_correct else None,

@@ -31,7 +31,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
 
 from smoothcs._validation import (
     check_blockers,
@@ -41,6 +40,7 @@ from smoothcs._validation import (
     check_probability,
 )
 from smoothcs.bounds.binomial import check_counts, check_votes
+from smoothcs.bounds.geometry import blocker_radius
 from smoothcs.certification._certificates import Certificates
 from smoothcs.certification._core import sensitive_rows, settle
 from smoothcs.cost import as_cost_matrix
@@ -192,9 +192,7 @@ def certify_votes(
     omega, dropped, truth = sensitive_rows(cost, top, y, harmless_errors)
     spent = alpha if level is None else _check_level(level, alpha, len(votes))
     correct = cost.encode(truth) if also_correct and truth is not None else None
-    problem = Problem(
-        picked, trials, omega, spent, bound, rule.weights, simultaneous, blockers, correct
-    )
+    problem = Problem(picked, trials, omega, spent, bound, rule, simultaneous, blockers, correct)
     raw = raw_radii(votes, problem)
     if np.any(error > 0):
         raw = Radii(*(r - (error / sigma).reshape(-1, *[1] * (r.ndim - 1)) for r in raw))
@@ -314,15 +312,11 @@ def radii_from_probabilities(
     top = h.argmax(axis=1)
     omega, dropped, _ = sensitive_rows(cost, top, y, harmless_errors)
 
-    quantile = ndtri(np.minimum(h, 1.0))
-    first = quantile[np.arange(len(h)), top]
-    # The top class is no rival of itself (and inf - inf at probability 1 would be nan).
-    rivals = np.where(np.arange(h.shape[1]) == top[:, None], -np.inf, quantile)
-    raw = Radii(
-        standard=0.5 * (first - rivals.max(axis=1)),
-        group=0.5 * (first - np.where(omega, rivals, -np.inf).max(axis=1)),
-        pair=0.5 * (first[:, None] - rivals),
-    )
+    h = np.minimum(h, 1.0)
+    # The top class is no rival of itself.
+    rivals = np.where(np.arange(h.shape[1]) == top[:, None], 0.0, h)
+    pair = blocker_radius(h.max(axis=1, keepdims=True), rivals)
+    raw = Radii(pair.min(axis=1), np.where(omega, pair, np.inf).min(axis=1), pair)
     return settle(raw, top, omega, sigma, dropped)[0]
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 Many = Sequence[float] | NDArray[Any]
 
-SCORES = ("rob_cs", "rob_cost", "certified_accuracy")
+# The metrics of ``score``, each with the kind of claim that it counts.
+SCORES = {"rob_cs": "group", "rob_cost": "pair", "certified_accuracy": "standard"}
 
 
 class CertifiedMetrics:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,9 @@ from smoothcs.bounds.binomial import clopper_pearson_lower, clopper_pearson_uppe
 from smoothcs.bounds.blockers import BlockerSets, choose_blockers, single_blocker
 from smoothcs.bounds.exact import exact_group_radius, exact_pair_radius, exact_rejects
 from smoothcs.bounds.geometry import vote_root
+
+if TYPE_CHECKING:
+    from smoothcs.decision._votes import WeightedVotes
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -55,10 +58,10 @@ class Radii(NamedTuple):
 class Problem:
     """What radii are wanted for n inputs over m classes.
 
-    ``selection`` (n, m) votes, weighted by ``weights`` (m,), picked the class ``top`` (n,) of each
-    input; ``n`` (n,) estimation votes bound the radii against the sensitive targets ``omega``
-    (n, m). ``correct`` (n,) are the true class indices if the claims are to include "the smoothed
-    classifier predicts y". ``alpha`` is the level: a float, or one per input.
+    By ``selection`` (n, m) votes ``decision``, tied to the classes, picked the class ``top`` (n,)
+    of each input; ``n`` (n,) estimation votes bound the radii against the sensitive targets
+    ``omega`` (n, m). ``correct`` (n,) are the true class indices if the claims are to include "the
+    smoothed classifier predicts y". ``alpha`` is the level: a float, or one per input.
     """
 
     selection: Counts
@@ -66,7 +69,7 @@ class Problem:
     omega: Mask
     alpha: Any
     bound: str
-    weights: Floats
+    decision: WeightedVotes
     simultaneous: bool = True
     blockers: bool | int = True
     correct: Indices | None = None
@@ -74,7 +77,13 @@ class Problem:
     @property
     def top(self) -> Indices:
         """The class picked for each input."""
-        return weighted_winner(self.selection, self.weights)
+        return self.decision.winner(self.selection)
+
+    @property
+    def weights(self) -> Floats:
+        """How much a vote for each class counts, (m,)."""
+        weights: Floats = self.decision.weights
+        return weights
 
     @property
     def ratio(self) -> Floats:

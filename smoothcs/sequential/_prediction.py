@@ -11,12 +11,12 @@ References
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from smoothcs._validation import check_integer, check_real
 from smoothcs.decision import WeightedVotes
-from smoothcs.sequential._looks import Looks, check_vote_weights
+from smoothcs.sequential._looks import Looks
 
 Ints = NDArray[np.int64]
 
@@ -33,8 +33,8 @@ class PredictionRule(Looks):
     ----------
     n_inputs : int
         Number of inputs.
-    weights : array_like of float of shape (n_classes,), optional
-        Weights > 0 of a weighted vote; by default all classes count alike.
+    decision : WeightedVotes, optional
+        Who wins and when to abstain, tied to the classes; by default all classes count alike.
     alpha : float, default=0.001
         Failure probability per input.
     n_max : int, default=1000
@@ -62,7 +62,7 @@ class PredictionRule(Looks):
         self,
         n_inputs: int,
         *,
-        weights: ArrayLike | None = None,
+        decision: WeightedVotes | None = None,
         alpha: float = 0.001,
         n_max: int = 1000,
         first_look: int = 20,
@@ -70,33 +70,32 @@ class PredictionRule(Looks):
         final_share: float = 0.5,
         futility: float = 0.005,
     ) -> None:
-        self._weights = None
-        if weights is not None:
-            self._weights = check_vote_weights(weights, np.size(weights))
+        if decision is not None and not isinstance(decision, WeightedVotes):
+            raise TypeError(f"decision must be None or a WeightedVotes; got {decision!r}.")
+        self._decision = decision and decision.align(np.size(decision.weights))
         self.futility = check_real("futility", futility, low=0.0, high=1.0, high_open=True)
         super().__init__(
             check_integer("n_inputs", n_inputs, low=0),
             alpha=alpha,
             n_max=n_max,
-            n_classes=None if self._weights is None else len(self._weights),
+            n_classes=None if decision is None else np.size(decision.weights),
             first_look=first_look,
             growth=growth,
             final_share=final_share,
-            weights=None if self._weights is None else self._weights.tolist(),
+            decision=self._decision,
             futility=futility,
         )
         self.label = np.full(n_inputs, -1, dtype=np.intp)
 
     def _look_at(self, inputs: NDArray[np.intp], votes: Ints, look: NDArray[np.intp]) -> None:
-        weights = np.ones(votes.shape[1]) if self._weights is None else self._weights
-        vote = WeightedVotes(weights)
+        vote = self._decision or WeightedVotes.equal(votes.shape[1])
         decided = np.zeros(len(inputs), dtype=bool)
         for level in np.unique(self.levels[look]):
             here = self.levels[look] == level
             decided[here] = ~vote.abstains(votes[here], float(level))
         self.label[inputs[decided]] = vote.winner(votes)[decided]
 
-        weights = weights / weights.max()
+        weights = vote.weights / vote.weights.max()
         leaders = np.argsort(votes * weights, axis=1)[:, -2:]
         counts, w = np.take_along_axis(votes, leaders, axis=1), weights[leaders]
         n, n_max = self.looks[look].astype(np.float64), float(self.looks[-1])

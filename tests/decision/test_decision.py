@@ -731,10 +731,34 @@ def test_a_sequential_rule_proves_the_label_of_the_weighted_vote(rng):
 
 
 def test_sequential_predictions_are_those_of_the_weighted_vote_and_seldom_wrong(rng):
-    w = [1.0, 2.0, 1.0]
-    clear = run(PredictionRule(50, n_max=2000, weights=w), rng, [0.5, 0.4, 0.1], 50)
+    w = WeightedVotes([1.0, 2.0, 1.0])
+    clear = run(PredictionRule(50, n_max=2000, decision=w), rng, [0.5, 0.4, 0.1], 50)
     assert (clear.label == 1).all()
     assert clear.n_seen.max() < 2000
-    tie = run(PredictionRule(4000, alpha=0.1, weights=w), rng, [0.6, 0.3, 0.1], 4000)
+    tie = run(PredictionRule(4000, alpha=0.1, decision=w), rng, [0.6, 0.3, 0.1], 4000)
     wrong = int((tie.label > 0).sum())
     assert binomtest(wrong, 4000, 0.1, alternative="greater").pvalue > 1e-4
+
+
+class Shy(WeightedVotes):
+    """A decision that prefers the last class and answers nothing but unanimous votes."""
+
+    def winner(self, votes):
+        votes = np.asarray(votes)
+        return np.where(votes[:, -1] > 0, votes.shape[1] - 1, super().winner(votes))
+
+    def abstains(self, votes, alpha):
+        return np.max(votes, axis=1) < np.sum(votes, axis=1)
+
+
+def test_predictions_and_radii_ask_the_decision_who_wins_and_when_to_abstain():
+    votes = [[0, 20], [1, 19]]
+    decided = {}
+    for decision in (WeightedVotes([1, 1]), Shy([1, 1])):
+        rule = PredictionRule(2, decision=decision, n_max=20)
+        rule.update([0, 1], votes)
+        decided[type(decision)] = rule.label.tolist()
+    assert decided == {WeightedVotes: [1, 1], Shy: [1, -1]}
+    c = certify_votes([[9, 1]], [[900, 100]], sigma=1.0, y=[0], decision=Shy([1, 1]))
+    assert c.label.tolist() == [1]
+    assert c.radius_standard[0] == 0

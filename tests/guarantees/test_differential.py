@@ -316,9 +316,21 @@ def p_value(n_block, n_target, n, level, s, eta):
     return best
 
 
-def certifies(n_block, n_target, n, level, s, eta, share=1.0):
-    """Whether the reference rejects at eta, with its threshold multiplied by ``share``."""
-    return p_value(n_block, n_target, n, level, s, eta) <= share * (1 - GAMMA) * level
+def p_value_of_two(n_block, n, s, eta):
+    """Chance of as many votes, where the set draws level with the only other class at eta."""
+    level = brentq(lambda P: gap(P, 1 - P, s, eta), 0.0, 1.0, xtol=1e-15, rtol=1e-14)
+    return binom.sf(n_block - 1, n, level)
+
+
+def margin(n_block, n_target, n, level, s, two_classes, eta, share=1.0):
+    """Negative where the reference rejects at eta, with its threshold multiplied by ``share``."""
+    if two_classes:
+        return p_value_of_two(n_block, n, s, eta) - share * level
+    return p_value(n_block, n_target, n, level, s, eta) - share * (1 - GAMMA) * level
+
+
+def certifies(*case_and_eta, share=1.0):
+    return margin(*case_and_eta, share) <= 0
 
 
 def is_the_radius(radius, case):
@@ -339,13 +351,13 @@ def random_exact_case(rng):
     q = rng.uniform(0, 0.25) * rng.integers(2)
     P = rng.uniform(0.5, 1) * (1 - q)
     n_block, n_target, _ = rng.multinomial(n, [P, q, max(1 - P - q, 0)])
-    return int(n_block), int(n_target), n, level, s
+    return int(n_block), int(n_target), n, level, s, False
 
 
 def test_exact_radii_are_those_of_the_definition():
     rng = np.random.default_rng(0)
     cases = [random_exact_case(rng) for _ in range(500)]
-    n_block, n_target, n, level, s = (np.array(column) for column in zip(*cases, strict=True))
+    n_block, n_target, n, level, s, _ = (np.array(column) for column in zip(*cases, strict=True))
     radii = exact_radius(n_block, n_target, n, level, s, tol=TOLERANCE)
     for case, radius in zip(cases, radii, strict=True):
         assert is_the_radius(radius, case) == (True, True), (case, radius)
@@ -365,10 +377,10 @@ def test_two_classes_and_a_single_target_by_root_finding():
         votes = [n_top, n - n_top, 0] if not third else [n_top, (n - n_top) // 2, -1]
         votes[2] = n - votes[0] - votes[1]
         votes = votes[: 2 + third]
-        case = (votes[0], votes[1], n, level, 1.0)
+        case = (votes[0], votes[1], n, level, 1.0, not third)
 
-        def excess(eta, case=case, level=level):
-            return p_value(*case, eta) - (1 - GAMMA) * level
+        def excess(eta, case=case):
+            return margin(*case, eta)
 
         found = 0.0 if excess(0.0) > 0 else brentq(excess, 0, 5, xtol=1e-6)
         costs = np.zeros((2 + third, 2 + third))
@@ -385,7 +397,7 @@ def test_two_classes_and_a_single_target_by_root_finding():
 
 
 def exact_claims(i, top, omega, arguments, known, blockers):
-    """The cases (n_block, n_target, n, level, s) whose least radius each claim is."""
+    """The cases (n_block, ..., two_classes) whose least radius each claim is."""
     votes, n, alpha = arguments["estimation"][i], int(known["n"][i]), float(known["level"][i])
     m = len(votes)
     alone = {j: ([top], 1.0) for j in range(m)}
@@ -407,7 +419,7 @@ def exact_claims(i, top, omega, arguments, known, blockers):
 
     def case(sets, j, level):
         members, s = sets[j]
-        return int(sum(votes[k] for k in members)), int(votes[j]), n, level, s
+        return int(sum(votes[k] for k in members)), int(votes[j]), n, level, s, m == 2
 
     share = alpha / len(omega) if arguments["simultaneous"] and omega else alpha
     return (
@@ -428,7 +440,7 @@ def shown_correct(i, arguments, known, share):
     votes, y = arguments["estimation"][i], int(known["true"][i])
     n, level = int(known["n"][i]), float(known["level"][i])
     return all(
-        certifies(int(votes[y]), int(votes[k]), n, level, 1.0, 0.0, share)
+        certifies(int(votes[y]), int(votes[k]), n, level, 1.0, len(votes) == 2, 0.0, share=share)
         for k in range(len(votes))
         if k != y
     )

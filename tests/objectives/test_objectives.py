@@ -26,18 +26,7 @@ SIGMA = 0.5
 # Class 1 is normal; class 0 has two sensitive targets of unequal cost, class 2 has one.
 COST = np.array([[0.0, 1.0, 3.0], [0.0, 0.0, 0.0], [2.0, 0.0, 0.0]])
 Y = np.array([0, 1, 2, 0, 1, 2])
-NAMES = [
-    "gaussian",
-    "gaussian-cs",
-    "smoothadv",
-    "smoothadv-cs",
-    "smoothmix",
-    "smoothmix-cs",
-    "macer",
-    "margin-cs",
-    "ce",
-    "cost-sensitive-ce",
-]
+NAMES = sorted(OBJECTIVES)
 
 
 @pytest.fixture
@@ -396,7 +385,6 @@ def test_the_logits_for_logging_are_the_log_of_the_averaged_prediction(linear, x
 
 
 def test_every_name_gives_a_fresh_valid_object():
-    assert sorted(OBJECTIVES) == sorted(NAMES)
     for name in NAMES:
         objective = resolve_objective(name)
         objective.validate()

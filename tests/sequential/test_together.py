@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from smoothcs.decision import WeightedVotes
 from smoothcs.sequential import PredictionRule, RadiusRule, StoppingRule
 from smoothcs.sequential._together import KINDS, Together
 
@@ -22,7 +23,7 @@ MAKE = {
     "group": lambda: StoppingRule(SELECTION, OMEGA, eps=0.3, sigma=1.0, n_max=3000),
     "radius": lambda: RadiusRule(SELECTION, OMEGA, sigma=1.0, radius_tol=0.2, n_max=9000),
     "prediction": lambda: PredictionRule(4),
-    "weighted prediction": lambda: PredictionRule(4, weights=[1.0, 2.0, 0.5]),
+    "weighted prediction": lambda: PredictionRule(4, decision=WeightedVotes([1.0, 2.0, 0.5])),
 }
 
 
@@ -104,7 +105,9 @@ def test_the_repr_tells_apart_what_is_asked(name):
 
 def test_the_repr_tells_single_rules_apart():
     radius = {"sigma": 1.0, "radius_tol": 0.1}
-    assert repr(PredictionRule(4)) != repr(PredictionRule(4, weights=[1.0, 2.0, 0.5]))
+    assert repr(PredictionRule(4)) != repr(
+        PredictionRule(4, decision=WeightedVotes([1.0, 2.0, 0.5]))
+    )
     # The number of inputs is not asked about any one of them.
     assert repr(PredictionRule(4)) == repr(PredictionRule(5))
     one, other = (RadiusRule(SELECTION, OMEGA, **(radius | c)) for c in ({}, {"radius_tol": 0.2}))

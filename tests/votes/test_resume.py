@@ -1,5 +1,6 @@
 """A killed run continues to the same votes; a file of other votes is refused."""
 
+import copy
 import json
 import multiprocessing
 import os
@@ -493,19 +494,19 @@ def test_certificates_of_one_claim_are_not_continued_for_another(tmp_path, chang
     forest = RandomForestClassifier(3, random_state=0).fit(IRIS, SPECIES)
     clf = CostSensitiveSmoothedClassifier.from_module(
         forest.predict_proba, classes=3, sigma=0.3, random_state=0, cost_matrix={(2, 1): 1.0}
-    )
-    keywords = {"y": SPECIES[90:110], "mode": "decide", "eps": 0.2, "n_estimation": 2000}
-    keywords["resume_from"] = tmp_path / "votes"
-    whole = clf.certify(IRIS[90:110], **keywords)
-    again = clf.certify(IRIS[90:110], **keywords)
+    ).set_params(n_estimation=2000)
+    keywords = {"y": SPECIES[90:110], "eps": 0.2, "resume_from": tmp_path / "votes"}
+    whole = clf.certify_at(IRIS[90:110], **keywords)
+    again = clf.certify_at(IRIS[90:110], **keywords)
     np.testing.assert_array_equal(whole.certified_group, again.certified_group)
     if "y" in change:
         change = {"y": change["y"][90:110]}
+    other = copy.copy(clf).set_params(**{k: change[k] for k in change if k == "n_selection"})
+    claim = {k: v for k, v in change.items() if k != "n_selection"}
     with pytest.raises(ValueError, match="another n or schedule, or for another claim"):
-        clf.certify(IRIS[90:110], **{**keywords, **change})
+        other.certify_at(IRIS[90:110], **{**keywords, **claim})
     if "also_correct" not in change:
-        keywords = {**keywords, "mode": "radius", "radius_tol": 0.01, "eps": None}
-        keywords["resume_from"] = tmp_path / "radii"
+        keywords = {"y": keywords["y"], "radius_tol": 0.01, "resume_from": tmp_path / "radii"}
         clf.certify(IRIS[90:110], **keywords)
         with pytest.raises(ValueError, match="another n or schedule, or for another claim"):
-            clf.certify(IRIS[90:110], **{**keywords, **change})
+            other.certify(IRIS[90:110], **{**keywords, **claim})

@@ -560,12 +560,14 @@ def test_a_schedule_sees_the_first_draws_of_every_input(X):
     asked = {i: [] for i in range(len(X))}
     looks = [100, 150, 225, 338]
 
-    def schedule(index, counts):
-        ((index, counts),) = zip(index, counts, strict=True)
+    def wanted(index, counts):
         asked[index].append(counts)
         done = counts.sum()
         # Input i is finished at its look number i.
-        return np.array([next((n for n in looks[: index + 1] if n > done), done)])
+        return next((n for n in looks[: index + 1] if n > done), done)
+
+    def schedule(index, counts):
+        return np.array([wanted(*one) for one in zip(index, counts, strict=True)])
 
     votes = sample_votes(Conv(), X[:4], schedule, 1.0, batch_size=64, random_state=0)
     for index in range(4):
