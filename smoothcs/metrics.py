@@ -503,8 +503,8 @@ def robust_error_matrix(
     codes = cost.encode(y)
     radii = _real_array("radius_pair", radius_pair, (len(codes), cost.n_classes))
     asked = np.zeros((cost.n_classes, cost.n_classes), dtype=bool)
-    np.logical_or.at(asked, codes, ~np.isnan(radii))
     weight = _checked_weights(sample_weight, len(codes))
+    np.logical_or.at(asked, codes, ~np.isnan(radii) & (weight > 0)[:, None])
 
     def matrix_at(at: float) -> NDArray[np.float64]:
         return np.where(asked, _mean_by_seed(~(radii > at), codes, weight), np.nan)

@@ -325,6 +325,26 @@ def test_integer_weights_equal_repeated_examples(problem, seed):
     one = certified_accuracy(y, label, pair[:, 0], eps=0.25, sample_weight=times)
     two = certified_accuracy(y[again], label[again], pair[again, 0], eps=0.25)
     assert one == pytest.approx(two)
+    abstained = pair[:, -1] > 0.5
+    for metric, args, options in (
+        (misclassification_cost, (y, label), {"cost_matrix": matrix, "abstained": abstained}),
+        (precision_recall, (y, label), {"positive": 1, "abstained": abstained}),
+        (abstention_rate, (abstained,), {}),
+        (clean_error_matrix, (y, label), {"classes": range(len(matrix)), "abstained": abstained}),
+        (robust_error_matrix, (y, pair), {"classes": range(len(matrix)), "eps": 0.25}),
+    ):
+        rows = tuple(a[again] for a in args)
+        repeated = options | {k: v[again] for k, v in options.items() if k == "abstained"}
+        np.testing.assert_allclose(
+            metric(*args, sample_weight=times, **options), metric(*rows, **repeated)
+        )
+    if not sensitive[again].all():
+        args = (y, label, pair[:, 0])
+        common = {"cost_matrix": matrix, "eps": 0.25}
+        np.testing.assert_allclose(
+            rob_standard_nonsensitive(*args, sample_weight=times, **common),
+            rob_standard_nonsensitive(*(a[again] for a in args), **common),
+        )
     if sensitive[again].any():
         common = {"cost_matrix": matrix, "eps": 0.25}
         one = rob_cs(y, pair[:, 0], sample_weight=times, **common)

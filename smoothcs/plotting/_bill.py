@@ -83,7 +83,11 @@ class CertifiedBillDisplay(CertificatesDisplay):
     >>> from smoothcs import certify_votes
     >>> from smoothcs.plotting import CertifiedBillDisplay
     >>> certificates = certify_votes(
-    ...     [[9, 1], [1, 9]], [[950, 50], [80, 920]], sigma=0.5, y=[0, 1], cost_matrix=[[0, 1], [9, 0]]
+    ...     [[9, 1], [1, 9]],
+    ...     [[950, 50], [80, 920]],
+    ...     sigma=0.5,
+    ...     y=[0, 1],
+    ...     cost_matrix=[[0, 1], [9, 0]],
     ... )
     >>> display = CertifiedBillDisplay.from_certificates(certificates, eps=[0.1, 1.0])
     >>> display.bill, display.clean_bill, display.constant_bill
@@ -110,7 +114,7 @@ class CertifiedBillDisplay(CertificatesDisplay):
         self.estimator_name = estimator_name
 
     @classmethod
-    def from_estimator(  # type: ignore[override]
+    def from_estimator(
         cls,
         estimator: Any,
         X: Any,
@@ -192,6 +196,7 @@ class CertifiedBillDisplay(CertificatesDisplay):
                 f"certify_at return them; got {type(c).__name__}."
             )
         cls._check(c.y, confidence=confidence)
+        assert c.y is not None
         if eps is None:
             eps = default_eps(c) if isinstance(c, Certificates) else c.eps
         grid = np.sort(np.asarray(eps, dtype=float).ravel())
