@@ -118,7 +118,7 @@ class Record(CertifiedMetrics):
                 if value.inside is not None:
                     entries["inside"] = str(value.inside)
             elif value is not None:
-                entries[field.name] = value
+                entries["example_costs" if field.name == "costs" else field.name] = value
         write_npz(path, entries)
 
     @classmethod
@@ -147,6 +147,7 @@ class Record(CertifiedMetrics):
             name: value.item() if value.ndim == 0 else value for name, value in entries.items()
         }
         values["cost_matrix"] = CostMatrix(values.pop("costs"), classes=values.pop("classes", None))
+        values["costs"] = values.pop("example_costs", None)
         n_classes = values["cost_matrix"].n_classes
         inside = values.pop("inside", None)
         values["decision"] = WeightedVotes(values.pop("weights"), inside).align(n_classes)
