@@ -40,6 +40,9 @@ def base_classifier(
 class DecidedModule(nn.Module):
     """A module whose logits, as probabilities, are decided by a rule."""
 
+    log_weights: Tensor | None
+    costs: Tensor | None
+
     def __init__(
         self, module: nn.Module, rule: Rule, input_shape: tuple[int, ...], n_classes: int
     ) -> None:
@@ -65,6 +68,7 @@ class DecidedModule(nn.Module):
         logits = check_logits(self.module(x), len(x), self.n_classes)
         if self.log_weights is not None:
             return logits + self.log_weights.float()
+        assert costs is not None  # of the example or of all
         p = logits.float().softmax(dim=1)
         if self.own_costs:
             return -(p[:, None] @ costs.float())[:, 0]

@@ -70,9 +70,9 @@ def fit_on_noisy_copies(
     X += np.float32(clf.sigma) * (draws if scale is None else draws * scale)
     model = clone(clf.module)
     model.set_params(**dict.fromkeys(_unset_seeds(model), seed))
-    fit_params = {}
-    if data.weights is not None:
-        fit_params[_weight_name(model)] = np.tile(data.weights, clf.n_copies)
+    fit_params, weight_name = {}, _weight_name(model)
+    if data.weights is not None and weight_name is not None:
+        fit_params[weight_name] = np.tile(data.weights, clf.n_copies)
     y = np.tile(data.classes[data.encoded], clf.n_copies)
     return PredictedClass(model.fit(as_fitted(clf, X), y, **fit_params), data.classes)
 

@@ -204,13 +204,16 @@ class Certificates(Record):
         }
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per input: labels and radii, one column per target; needs pandas."""
+        """One row per input: labels and radii, one column per target; needs pandas.
+
+        Its ``attrs`` hold the ``noise_scale``, if there is one, as a list.
+        """
         columns: dict[str, Any] = {} if self.y is None else {"y": self.y}
         for name in ("label", "abstained", "radius_standard", "radius_group"):
             columns[name] = getattr(self, name)
         for j, name in enumerate(self.classes):
             columns[f"radius_pair_{name}"] = self.radius_pair[:, j]
-        return as_frame(columns)
+        return as_frame(columns, self.noise_scale)
 
     def _at(self, kind: str, eps: Any) -> tuple[Any, NDArray[np.float64]]:
         kind = "standard" if kind == "label" else kind
@@ -268,10 +271,13 @@ class Certificates(Record):
                 raise ValueError(f"{name} holds values that no certificate has.")
 
 
-def as_frame(columns: dict[str, Any]) -> pd.DataFrame:
-    """Return a DataFrame, or say what to install."""
+def as_frame(columns: dict[str, Any], noise_scale: NDArray[Any] | None) -> pd.DataFrame:
+    """Return a DataFrame with the scale of the noise in its ``attrs``, or say what to install."""
     try:
         import pandas as pd
     except ImportError as error:
         raise ImportError("to_frame needs pandas: pip install pandas.") from error
-    return pd.DataFrame(columns)
+    frame = pd.DataFrame(columns)
+    if noise_scale is not None:
+        frame.attrs["noise_scale"] = noise_scale.tolist()
+    return frame

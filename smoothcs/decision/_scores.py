@@ -159,7 +159,7 @@ def _full_costs(cost_matrix: CostMatrix, decision_costs: Any) -> NDArray[np.floa
     matrix = cost_matrix.matrix
     free = (matrix == 0) & ~np.eye(len(matrix), dtype=bool)
     if free.any():
-        y, k = (cost_matrix.labels[i] for i in np.argwhere(free)[0])
+        y, k = (cost_matrix.labels.tolist()[i] for i in np.argwhere(free)[0])
         raise ValueError(
             f"decision='min-cost' needs costs in which every mistake costs something; in {name}, "
             f"calling {y!r} by the name {k!r} is free. Pass decision_costs, for instance "
