@@ -36,6 +36,7 @@ from smoothcs._estimator._inputs import (
     PredictedClass,
     check_inputs,
     check_labels,
+    check_scores,
     check_weights,
     encode_labels,
     first_input,
@@ -43,7 +44,7 @@ from smoothcs._estimator._inputs import (
     resolve_abstain_label,
     with_abstentions,
 )
-from smoothcs._estimator._models import fit_on_noisy_copies, is_model
+from smoothcs._estimator._models import check_model, fit_on_noisy_copies, is_model
 from smoothcs._estimator._scale import resolve_noise_scale
 from smoothcs._estimator._state import unchanged_on_error
 from smoothcs._net import (
@@ -64,7 +65,7 @@ from smoothcs._validation import (
 from smoothcs.certification import Certificates, CertifiedAt, certify_votes
 from smoothcs.certification._metrics import SCORES
 from smoothcs.cost import CostMatrix, as_cost_matrix
-from smoothcs.decision import BOUNDS, MinCost, WeightedVotes, read_decision
+from smoothcs.decision import BOUNDS, WeightedVotes, read_decision
 from smoothcs.objectives import resolve_objective
 from smoothcs.sequential import KINDS, PredictionRule
 from smoothcs.sequential.planning import plan_votes
@@ -324,12 +325,13 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             warm = self.warm_start and hasattr(self, "net_")
             data = check_training_data(self, X, y, sample_weight, costs, reset=not warm)
             abstain_label = resolve_abstain_label(self.abstain_label, data.classes)
-            self._check_votes(
-                read_decision(
-                    self.decision, data.cost_matrix, self.decision_costs, costs is not None
-                )
+            decision = read_decision(
+                self.decision, data.cost_matrix, self.decision_costs, costs is not None
             )
+            self._check_votes(decision)
             scale = self._scale()
+            if is_model(self.module):
+                check_model(self, data, decision.inside)
             seed = draw_seed(self.random_state)
             if is_model(self.module):
                 self._keep_model(fit_on_noisy_copies(self, data, scale, seed), data)
@@ -343,7 +345,8 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
                     check_module_output(net, data.X, len(data.classes))
                     net.train_on(data.dataset())
                 self._keep(net, data)
-            self.objective_, self.abstain_label_ = objective, abstain_label
+                self.objective_ = objective
+            self.abstain_label_ = abstain_label
             self.vote_key_ = make_key(None if self.random_state is None else seed)
         return self
 
@@ -391,8 +394,14 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         clf.classes_ = np.asarray(classes)
         if clf.classes_.ndim != 1 or not 2 <= len(clf.classes_) == len(set(clf.classes_.tolist())):
             raise ValueError(f"classes must be at least 2 different labels; got {classes!r}.")
+        clf.input_shape_ = None
         if not isinstance(module, torch.nn.Module) and hasattr(module, "predict"):
             clf.module_ = PredictedClass(module, clf.classes_)
+            for name in ("n_features_in_", "feature_names_in_"):
+                if hasattr(module, name):
+                    setattr(clf, name, getattr(module, name))
+            if hasattr(module, "n_features_in_"):
+                clf.input_shape_ = (module.n_features_in_,)
         elif callable(module):
             clf.module_ = module
         else:
@@ -402,8 +411,11 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             )
         clf.abstain_label_ = resolve_abstain_label(clf.abstain_label, clf.classes_)
         clf.cost_matrix_ = as_cost_matrix(cost_matrix, classes=clf.classes_)
-        clf._check_votes(clf._decision())
-        clf.input_shape_ = None
+        decision = clf._decision()
+        clf._check_votes(decision)
+        if decision.inside is not None and isinstance(clf.module_, PredictedClass):
+            check_scores(module)
+        clf._scale()
         seed = draw_seed(clf.random_state)
         clf.vote_key_ = make_key(None if clf.random_state is None else seed)
         return clf
@@ -464,6 +476,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         check_is_fitted(self)
         n_max = self._n("n_prediction")
         X = check_inputs(self, X, reset=False)
+        costs = check_costs(costs, len(X), len(self.classes_))
         rule = PredictionRule(len(X), alpha=self.alpha, n_max=n_max, decision=self._decision(costs))
         self._draw(X, costs)(rule, purpose="prediction")
         return rule.label
@@ -578,7 +591,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             also_correct=also_correct,
             harmless_errors=harmless_errors,
             input_error=errors,
-            **self._notes(costs),
+            **self._notes(X, costs),
         )
         draw, n_selection = self._draw(X, costs, resume_from), self._n("n_selection")
         if radius_tol is None:
@@ -677,7 +690,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             cost_matrix=cost_matrix,
             y=y,
             harmless_errors=harmless_errors,
-            notes=self._notes(costs),
+            notes=self._notes(X, costs),
             blockers=blockers,
             **looks,
         )
@@ -855,18 +868,18 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
     ) -> partial[NDArray[np.int64]]:
         """Return ``sample_votes`` with all filled in but the number of votes and the purpose."""
         n_classes = len(self.classes_)
-        shape = np.shape(first_input(X)) if is_dataset(X) else X.shape[1:]
+        shape = _input_shape(X)
         rule, scale = self._decision(costs).inside, self._scale(shape)
-        own_costs = isinstance(rule, MinCost) and rule.needs_costs
-        own = check_costs(costs, len(X), n_classes)
-        if own_costs and own is not None:
+        if rule is not None and rule.needs_costs:
             # Costs are entries of the input that have no noise.
-            X = with_costs(X, own)
+            X = with_costs(X, costs)
             scale = np.ones(shape, np.float32) if scale is None else scale
             scale = np.append(scale.ravel(), np.zeros(n_classes**2, np.float32))
+        if is_dataset(X):
+            X = SameInputs(X)
         return partial(
             sample_votes,
-            base_classifier(self.module_, rule, shape, n_classes, own_costs),
+            base_classifier(self.module_, rule, shape, n_classes),
             X,
             sigma=check_positive("sigma", self.sigma),
             n_classes=n_classes,
@@ -883,16 +896,18 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
 
     def _votes(self, X: Any, costs: Any, n: int, purpose: str) -> NDArray[np.int64]:
         check_is_fitted(self)
-        return self._draw(check_inputs(self, X, reset=False), costs)(n, purpose=purpose)
+        X = check_inputs(self, X, reset=False)
+        costs = check_costs(costs, len(X), len(self.classes_))
+        return self._draw(X, costs)(n, purpose=purpose)
 
     def _scale(self, shape: tuple[int, ...] | None = None) -> NDArray[np.float32] | None:
-        """Return the scale of the noise of each entry of an input, or None."""
+        """Return the scale of the noise of each entry of an input of this shape, or None."""
         names = getattr(self, "feature_names_in_", None)
         return resolve_noise_scale(self.noise_scale, shape or self.input_shape_, names)
 
-    def _notes(self, costs: Any) -> dict[str, Any]:
+    def _notes(self, X: Any, costs: Any) -> dict[str, Any]:
         """Return what certificates keep of the costs and the noise."""
-        return {"costs": costs, "noise_scale": self._scale()}
+        return {"costs": costs, "noise_scale": self._scale(_input_shape(X))}
 
     def _certifiable(
         self,
@@ -920,11 +935,10 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             raise ValueError(
                 "also_correct=True and harmless_errors='zero' compare with the truth: pass y."
             )
-        if is_dataset(X):
-            X = SameInputs(X)
         names = getattr(self, "feature_names_in_", None)
         sigma = check_positive("sigma", self.sigma)
-        return X, y, costs, cost_matrix, rounding_errors(X, sigma, names, self._scale())
+        errors = rounding_errors(X, sigma, names, self._scale(_input_shape(X)))
+        return X, y, costs, cost_matrix, errors
 
     def _check_votes(self, decision: WeightedVotes) -> None:
         n = self._n("n_estimation")
@@ -965,6 +979,10 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             params["objective"] = resolve_objective(objective)
         with unchanged_on_error(self):
             return super().set_params(**params)
+
+
+def _input_shape(X: Any) -> tuple[int, ...]:
+    return np.shape(first_input(X)) if is_dataset(X) else X.shape[1:]
 
 
 def _omega(

@@ -16,10 +16,12 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from smoothcs._soft import NoiseDraws, frozen_running_statistics, noisy_logits, soft_log_prediction
 from smoothcs._validation import check_integer, check_positive, check_real
+from smoothcs.votes.noise import check_noise_scale
 
 
 def l2_pgd(
@@ -37,7 +39,7 @@ def l2_pgd(
     targeted: bool = False,
     bounds: tuple[float, float] | None = None,
     microbatch: int | None = None,
-    noise_scale: Tensor | None = None,
+    noise_scale: Tensor | ArrayLike | None = None,
 ) -> Tensor:
     """Projected gradient ascent within an l2 ball around every input.
 
@@ -69,7 +71,7 @@ def l2_pgd(
         result is not clamped.
     microbatch : int, optional
         Noise draws per forward pass; limits memory and changes nothing else.
-    noise_scale : Tensor that broadcasts to the shape of an input, optional
+    noise_scale : Tensor or array-like that broadcasts to the shape of an input, optional
         Entry j has noise of standard deviation ``sigma * noise_scale[j]``, and the ball is that of
         ``||(x' - x) / noise_scale||_2``; entries of scale 0 are never moved.
 
@@ -111,25 +113,25 @@ def l2_pgd(
         length = (2 * eps / n_steps).view(-1, *[1] * (x.ndim - 1))
     else:
         length = 2 * eps / n_steps
-    draws = _as_draws(x, noise, n_noise, sigma, generator, microbatch, noise_scale)
+    scale = None if noise_scale is None else _as_scale(noise_scale, x)
+    draws = _as_draws(x, noise, n_noise, sigma, generator, microbatch, scale)
     if bounds is not None and (np.shape(bounds) != (2,) or not bounds[0] < bounds[1]):
         raise ValueError(f"bounds must be None or (low, high) with low < high; got {bounds!r}.")
     if bounds is not None and not bool(((x >= bounds[0]) & (x <= bounds[1])).all()):
         raise ValueError(f"bounds must hold every input; got bounds={bounds} and inputs outside.")
     sign = -1.0 if targeted else 1.0
-    scale = torch.ones(()) if noise_scale is None else noise_scale
-    scale = scale.to(x)
+    factor = torch.ones(()).to(x) if scale is None else scale
 
     def moved(step: Tensor) -> Tensor:
-        return x + scale * step
+        return x + factor * step
 
     def project(step: Tensor) -> Tensor:
         step = project_l2(step, eps)
         if bounds is None:
             return step
         # The box holds x, so clamping moves no entry away from it and the ball is kept.
-        inside = (moved(step).clamp(*bounds) - x) / scale
-        return torch.where(scale > 0, inside, 0.0)
+        inside = (moved(step).clamp(*bounds) - x) / factor
+        return torch.where(factor > 0, inside, 0.0)
 
     with frozen_running_statistics(module):
         step = normalized_ascent(
@@ -202,6 +204,11 @@ def _check_eps(eps: float | Tensor, x: Tensor) -> float | Tensor:
     if not bool(((eps >= 0) & eps.isfinite()).all()):
         raise ValueError("eps must hold finite numbers >= 0.")
     return eps.to(x)
+
+
+def _as_scale(noise_scale: Tensor | ArrayLike, x: Tensor) -> Tensor:
+    given = noise_scale.cpu() if isinstance(noise_scale, Tensor) else noise_scale
+    return torch.tensor(check_noise_scale(given, tuple(x.shape[1:]))).to(x)
 
 
 def _as_draws(

@@ -8,7 +8,6 @@ to the contract, not to x.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,48 +16,45 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from smoothcs._estimator._inputs import is_dataset
+from smoothcs._estimator._inputs import PredictedClass, is_dataset
+from smoothcs._soft import check_logits
 from smoothcs.decision import MinCost, WeightedScores
+from smoothcs.votes._forward import _lock_of
 
 Rule = WeightedScores | MinCost
 
 
 def base_classifier(
-    fitted: Any, rule: Rule | None, input_shape: tuple[int, ...], n_classes: int, own_costs: bool
+    fitted: Any, rule: Rule | None, input_shape: tuple[int, ...], n_classes: int
 ) -> Any:
     """Return what votes: ``fitted`` itself, or with its scores decided by ``rule``.
 
-    With ``own_costs`` its inputs are flat, and end in the costs (m, m) of the example.
+    If the rule needs the costs of each example, inputs are flat and end in these costs (m, m).
     """
     if rule is None:
-        if own_costs:
-            raise ValueError("costs are used by decision='min-cost' alone; leave them out here.")
         return fitted
-    if isinstance(fitted, nn.Module):
-        return DecidedModule(fitted, rule, input_shape, n_classes, own_costs)
-    scores = getattr(fitted, "scores", fitted)
-    return DecidedScores(scores, rule, input_shape, n_classes, own_costs)
+    kind = DecidedModule if isinstance(fitted, nn.Module) else DecidedScores
+    return kind(fitted, rule, input_shape, n_classes)
 
 
 class DecidedModule(nn.Module):
     """A module whose logits, as probabilities, are decided by a rule."""
 
+    log_weights: Tensor | None
+    costs: Tensor | None
+
     def __init__(
-        self,
-        module: nn.Module,
-        rule: Rule,
-        input_shape: tuple[int, ...],
-        n_classes: int,
-        own_costs: bool,
+        self, module: nn.Module, rule: Rule, input_shape: tuple[int, ...], n_classes: int
     ) -> None:
         super().__init__()
         self.module = module
-        self.input_shape, self.n_classes, self.own_costs = input_shape, n_classes, own_costs
+        self.input_shape, self.n_classes, self.own_costs = input_shape, n_classes, rule.needs_costs
         log_weights = costs = None
         if isinstance(rule, WeightedScores):
             log_weights = torch.as_tensor(np.log(rule.weights), dtype=torch.float32)
-        elif not own_costs:
-            costs = torch.as_tensor(rule.costs, dtype=torch.float32)
+        elif rule.costs is not None:
+            # Only ratios matter, and float16 ends at 65,504.
+            costs = torch.as_tensor(rule.costs / rule.costs.max(), dtype=torch.float32)
         self.register_buffer("log_weights", log_weights)
         self.register_buffer("costs", costs)
 
@@ -68,10 +64,11 @@ class DecidedModule(nn.Module):
         if self.own_costs:
             size = math.prod(self.input_shape)
             costs = x[:, size:].unflatten(1, (self.n_classes, self.n_classes))
-            x = x[:, :size].unflatten(1, self.input_shape)
-        logits = self.module(x)
+            x = x[:, :size].contiguous().unflatten(1, self.input_shape)
+        logits = check_logits(self.module(x), len(x), self.n_classes)
         if self.log_weights is not None:
-            return logits + self.log_weights
+            return logits + self.log_weights.float()
+        assert costs is not None  # of the example or of all
         p = logits.float().softmax(dim=1)
         if self.own_costs:
             return -(p[:, None] @ costs.float())[:, 0]
@@ -79,26 +76,23 @@ class DecidedModule(nn.Module):
 
 
 class DecidedScores:
-    """A function that returns probabilities (b, m), decided by a rule."""
+    """Probabilities (b, m), of a scikit-learn model or a callable, decided by a rule."""
 
     def __init__(
-        self,
-        scores: Callable[[NDArray[np.float32]], Any],
-        rule: Rule,
-        input_shape: tuple[int, ...],
-        n_classes: int,
-        own_costs: bool,
+        self, model: Any, rule: Rule, input_shape: tuple[int, ...], n_classes: int
     ) -> None:
-        self.scores, self.rule = scores, rule
-        self.input_shape, self.n_classes, self.own_costs = input_shape, n_classes, own_costs
+        self.model, self.rule = model, rule
+        self.input_shape, self.n_classes = input_shape, n_classes
 
     def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float64]:
         costs = None
-        if self.own_costs:
+        if self.rule.needs_costs:
             size = math.prod(self.input_shape)
             costs = batch[:, size:].reshape(-1, self.n_classes, self.n_classes)
             batch = batch[:, :size].reshape(-1, *self.input_shape)
-        p = self.scores(batch)
+        scores = self.model.scores if isinstance(self.model, PredictedClass) else self.model
+        with _lock_of(self.model):  # this object is one of several around the same model
+            p = scores(batch)
         p = p.detach().cpu().numpy() if isinstance(p, torch.Tensor) else np.asarray(p)
         if p.ndim != 2 or p.shape != (len(batch), self.n_classes):
             raise ValueError(
@@ -107,17 +101,24 @@ class DecidedScores:
                 "answers labels alone, use decision=WeightedVotes(...)."
             )
         p = p.astype(np.float64)
-        if not np.all(p >= 0):
+        total = p.sum(axis=1)
+        wrong = ~((p >= 0).all(axis=1) & (np.abs(total - 1) <= 0.01))
+        if wrong.any():
             raise ValueError(
-                "a decision by scores needs probabilities >= 0 from a base classifier that is no "
-                f"nn.Module; got {p.min()}."
+                "a decision by scores needs probabilities, >= 0 and of sum 1, from a base "
+                f"classifier that is no nn.Module; got {p[wrong][0].tolist()}."
             )
         return self.rule.adjusted(p, costs)
 
 
 def with_costs(X: Any, costs: NDArray[np.float32]) -> Any:
-    """Append the costs (n, m, m) of the examples to their flat inputs."""
+    """Append the costs (n, m, m) of the examples to their flat inputs.
+
+    Those of an example are divided by a power of 2 that makes the largest at most 1: no decision
+    changes, and they fit into float16.
+    """
     flat = costs.reshape(len(costs), -1)
+    flat = np.ldexp(flat, -np.frexp(flat.max(axis=1, keepdims=True))[1])
     if is_dataset(X):
         return CostedDataset(X, flat)
     return np.concatenate([X.reshape(len(X), -1), flat], axis=1)
@@ -148,11 +149,14 @@ def check_costs(costs: Any, n_inputs: int, n_classes: int) -> NDArray[np.float32
     """
     if costs is None:
         return None
-    try:
-        array = np.asarray(costs, dtype=np.float32)
-    except (TypeError, ValueError):
-        raise ValueError("costs must be an array of numbers of shape (n, m, m).") from None
     wanted = (n_inputs, n_classes, n_classes)
+    try:
+        with np.errstate(over="ignore"):  # becomes inf and is refused
+            array = np.asarray(costs, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"costs must hold numbers, in shape {wanted}; got {type(costs).__name__}."
+        ) from None
     if array.shape != wanted:
         raise ValueError(
             f"costs must have shape {wanted}, a matrix (true class, answer) per row of X; got "

@@ -97,11 +97,17 @@ class TrainingData:
         return kind(self.X, self.encoded, sample_weight=self.weights, costs=self.row_costs())
 
     def row_costs(self) -> np.ndarray | None:
-        """Return what calling each example a class costs, (n, m), scaled to a mean maximum of 1."""
+        """Return what calling each example a class costs more than the truth, (n, m), at least 0.
+
+        Scaled to a mean maximum of 1.
+        """
         if self.costs is None:
             return None
-        rows = self.costs[np.arange(len(self.encoded)), self.encoded]
-        return rows / max(float(rows.max(axis=1).mean()), np.finfo(np.float32).tiny)
+        every = np.arange(len(self.encoded))
+        rows = self.costs[every, self.encoded].astype(np.float64)
+        rows = (rows - rows[every, self.encoded][:, None]).clip(min=0.0)
+        mean = rows.max(axis=1).mean()
+        return (rows / mean if mean > 0 else rows).astype(np.float32)
 
 
 def check_training_data(
@@ -141,7 +147,7 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
     def _keep_model(self, model: Any, data: TrainingData) -> None:
         self.classes_, self.cost_matrix_ = data.classes, data.cost_matrix
         self.module_ = model
-        for name in ("net_", "history_"):
+        for name in ("net_", "history_", "objective_"):
             self.__dict__.pop(name, None)
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -170,6 +170,27 @@ def with_abstentions(labels: np.ndarray, abstained: np.ndarray, abstain_label: A
     return out
 
 
+def as_fitted(named: Any, X: np.ndarray) -> Any:
+    """Return ``X`` as a frame if ``named`` was fitted on one and pandas is installed."""
+    names = getattr(named, "feature_names_in_", None)
+    if names is None or X.ndim != 2:
+        return X
+    try:
+        import pandas as pd
+    except ImportError:
+        return X
+    return pd.DataFrame(X, columns=names)
+
+
+def check_scores(model: Any) -> None:
+    """Refuse a scikit-learn classifier without probabilities for a decision by scores."""
+    if not hasattr(model, "predict_proba"):
+        raise TypeError(
+            f"a decision by scores needs predict_proba, which {type(model).__name__} lacks; use "
+            "decision=None or WeightedVotes(...)."
+        )
+
+
 class PredictedClass:
     """Class indices, or probabilities, from a fitted scikit-learn classifier."""
 
@@ -177,18 +198,15 @@ class PredictedClass:
         self.estimator, self.classes = estimator, classes
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
-        labels = np.asarray(self.estimator.predict(batch))
+        labels = np.asarray(self.estimator.predict(as_fitted(self.estimator, batch)))
         return encode_labels(labels, self.classes, "module predicts labels that classes lacks")
 
     def scores(self, batch: np.ndarray) -> np.ndarray:
         """Return the probability of each class, (b, m), in the order of ``classes``."""
-        if not hasattr(self.estimator, "predict_proba"):
-            raise TypeError(
-                f"a decision by scores needs predict_proba, which {type(self.estimator).__name__} "
-                "lacks; use decision=None or WeightedVotes(...)."
-            )
-        p = np.asarray(self.estimator.predict_proba(batch))
-        found = encode_labels(np.asarray(self.estimator.classes_), self.classes)
+        check_scores(self.estimator)
+        p = np.asarray(self.estimator.predict_proba(as_fitted(self.estimator, batch)))
+        own = np.asarray(self.estimator.classes_)
+        found = encode_labels(own, self.classes, "module has labels that classes lacks")
         scores = np.zeros((len(batch), len(self.classes)))
         scores[:, found] = p
         return scores

@@ -7,15 +7,54 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
+from sklearn import get_config
+from sklearn.base import clone, is_classifier
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import has_fit_parameter
+from torch import nn
 
 from smoothcs._estimator._fit import TrainingData
-from smoothcs._estimator._inputs import PredictedClass, is_dataset
+from smoothcs._estimator._inputs import PredictedClass, as_fitted, check_scores, is_dataset
 
 
 def is_model(module: Any) -> bool:
-    """Tell an unfitted scikit-learn classifier from a torch module, its class or a factory."""
-    return hasattr(module, "fit") and hasattr(module, "predict") and not inspect.isclass(module)
+    """Tell an unfitted scikit-learn estimator from a torch module, its class or a factory."""
+    return (
+        hasattr(module, "fit")
+        and hasattr(module, "predict")
+        and not isinstance(module, nn.Module)
+        and not inspect.isclass(module)
+    )
+
+
+def check_model(clf: Any, data: TrainingData, rule: Any) -> None:
+    """Refuse what a scikit-learn classifier as the base cannot do, before anything is trained.
+
+    Raises
+    ------
+    TypeError
+        If the model is no classifier, lacks the scores by which ``rule`` decides, or takes no
+        sample weights where there are some, and if the inputs are a Dataset.
+    ValueError
+        If an objective is set, which nothing would use.
+    """
+    name = type(clf.module).__name__
+    if not is_classifier(clf.module):
+        raise TypeError(f"module must be a classifier; {name} is none.")
+    if is_dataset(data.X):
+        raise TypeError(
+            "a scikit-learn classifier as the base needs X as an array or a frame, not a Dataset."
+        )
+    default = inspect.signature(type(clf)).parameters["objective"].default
+    if not (isinstance(clf.objective, str) and clf.objective == default):
+        raise ValueError(
+            f"objective must be left at its default, {default!r}, with a scikit-learn classifier "
+            f"as the base, which trains by its own loss; got {clf.objective!r}."
+        )
+    if rule is not None:
+        check_scores(clf.module)
+    if data.weights is not None and _weight_name(clf.module) is None:
+        raise TypeError(f"sample_weight was given, but the module, {name}, takes none in fit.")
 
 
 def fit_on_noisy_copies(
@@ -23,24 +62,35 @@ def fit_on_noisy_copies(
 ) -> PredictedClass:
     """Return a clone of ``clf.module``, fitted on ``n_copies`` noisy copies of every row.
 
-    Raises
-    ------
-    TypeError
-        If the inputs are a Dataset, or there are weights that the model does not take.
+    Where the estimator was fitted on a frame, so is the model.
     """
-    if is_dataset(data.X):
-        raise TypeError(
-            "a scikit-learn classifier as the base needs X as an array or a frame, not a Dataset."
-        )
     noise = np.random.default_rng(seed)
     X = np.tile(data.X, (clf.n_copies, *[1] * (data.X.ndim - 1)))
     draws = noise.standard_normal(X.shape, dtype=np.float32)
     X += np.float32(clf.sigma) * (draws if scale is None else draws * scale)
-    fit_params = {}
-    if data.weights is not None:
-        fit_params["sample_weight"] = np.tile(data.weights, clf.n_copies)
     model = clone(clf.module)
-    if "random_state" in model.get_params(deep=False) and model.random_state is None:
-        model.set_params(random_state=seed)
-    model.fit(X, np.tile(data.classes[data.encoded], clf.n_copies), **fit_params)
-    return PredictedClass(model, data.classes)
+    model.set_params(**dict.fromkeys(_unset_seeds(model), seed))
+    fit_params, weight_name = {}, _weight_name(model)
+    if data.weights is not None and weight_name is not None:
+        fit_params[weight_name] = np.tile(data.weights, clf.n_copies)
+    y = np.tile(data.classes[data.encoded], clf.n_copies)
+    return PredictedClass(model.fit(as_fitted(clf, X), y, **fit_params), data.classes)
+
+
+def _unset_seeds(model: Any) -> list[str]:
+    """Return the parameters of a model, and of models in it, that seed it and are None."""
+    return [
+        name
+        for name, value in sorted(model.get_params().items())
+        if value is None and name.split("__")[-1] == "random_state"
+    ]
+
+
+def _weight_name(model: Any) -> str | None:
+    """Return under which name a model takes sample weights in ``fit``, or None."""
+    if has_fit_parameter(model, "sample_weight"):
+        return "sample_weight"
+    if isinstance(model, Pipeline) and has_fit_parameter(model[-1], "sample_weight"):
+        routed = get_config()["enable_metadata_routing"]
+        return "sample_weight" if routed else f"{model.steps[-1][0]}__sample_weight"
+    return None

@@ -8,21 +8,31 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import OneToOneFeatureMixin
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.validation import check_is_fitted
 
+from smoothcs._validation import check_real
 from smoothcs.votes.noise import check_noise_scale
+
+Floats = NDArray[np.float64]
 
 
 def resolve_noise_scale(
-    noise_scale: Any, input_shape: tuple[int, ...], names: Any = None
+    noise_scale: Any, input_shape: tuple[int, ...] | None, names: Any = None
 ) -> NDArray[np.float32] | None:
     """Return the scale of each entry of an input, float32 of its shape, or None for 1 everywhere.
 
     Parameters
     ----------
     noise_scale : None, array-like or mapping
-        A mapping holds scales by column name or pattern (``"cat__*"``); the last entry that
-        matches a column counts, and columns that none matches have scale 1.
-    input_shape : tuple of int
+        A mapping holds scales by column name or, for a key that is no column, by pattern
+        (``"cat__*"``); the last entry that matches a column counts, and columns that none matches
+        have scale 1.
+    input_shape : tuple of int or None
+        If None, an array is taken to have it.
     names : sequence of str, default=None
         Column names seen in ``fit``.
 
@@ -38,16 +48,17 @@ def resolve_noise_scale(
     if names is None:
         raise ValueError(
             "noise_scale by column name needs column names: pass a DataFrame to fit, or an array "
-            f"of shape {input_shape}."
+            "with a scale for each column."
         )
-    scale = np.ones(len(names), dtype=np.float64)
-    for pattern, value in noise_scale.items():
-        matching = [j for j, name in enumerate(names) if fnmatchcase(str(name), str(pattern))]
+    columns = [str(name) for name in names]
+    scale = np.ones(len(columns))
+    for key, value in noise_scale.items():
+        # A name may hold signs that mean something in a pattern: it is a name first.
+        matching = [j for j, name in enumerate(columns) if name == key]
+        matching = matching or [j for j, name in enumerate(columns) if fnmatchcase(name, str(key))]
         if not matching:
-            raise ValueError(
-                f"noise_scale names the column {pattern!r}, which is none of {list(names)}."
-            )
-        scale[matching] = value
+            raise ValueError(f"noise_scale names the column {key!r}, which is none of {columns}.")
+        scale[matching] = check_real(f"noise_scale[{key!r}]", value, low=0.0, high_open=True)
     return check_noise_scale(scale, input_shape)
 
 
@@ -56,13 +67,20 @@ def category_scale(transformer: Any) -> dict[str, float]:
 
     Parameters
     ----------
-    transformer : fitted OneHotEncoder, OrdinalEncoder, ColumnTransformer or Pipeline
-        Outputs of encoders of categories have no noise; all others have scale 1.
+    transformer : fitted OneHotEncoder, OrdinalEncoder, TargetEncoder, ColumnTransformer or Pipeline
+        Outputs of encoders of categories, also when scaled or selected afterwards, have no noise.
+        All others have scale 1, among them categories that are passed through as they are.
 
     Returns
     -------
     noise_scale : dict of str to float
-        Scale of each output column, by the names of ``get_feature_names_out``.
+        Scale of each output column, by the names of ``get_feature_names_out``. If the transformer
+        returns arrays, which have no names, pass ``list(category_scale(transformer).values())``.
+
+    Raises
+    ------
+    ValueError
+        If a step makes columns of categories and others together, as PCA does.
 
     Examples
     --------
@@ -77,21 +95,47 @@ def category_scale(transformer: Any) -> dict[str, float]:
     >>> category_scale(columns)
     {'standardscaler__amount': 1.0, 'onehotencoder__job_a': 0.0, 'onehotencoder__job_b': 0.0}
     """
+    check_is_fitted(transformer)
     names = [str(name) for name in transformer.get_feature_names_out()]
-    return dict(zip(names, _scales(transformer, len(names)), strict=True))
+    n_inputs = getattr(transformer, "n_features_in_", 1)
+    scales = _scales(transformer, np.ones(n_inputs), len(names))
+    return dict(zip(names, scales.tolist(), strict=True))
 
 
-def _scales(transformer: Any, n_outputs: int) -> list[float]:
-    if hasattr(transformer, "categories_"):  # encoders of categories
-        return [0.0] * n_outputs
-    if hasattr(transformer, "steps"):  # a Pipeline: any step that encodes decides
-        encodes = any(hasattr(step, "categories_") for _, step in transformer.steps)
-        return [0.0 if encodes else 1.0] * n_outputs
-    if hasattr(transformer, "output_indices_"):
-        scales = [1.0] * n_outputs
-        for name, step in transformer.named_transformers_.items():
-            part = transformer.output_indices_[name]
-            if not isinstance(step, str):
-                scales[part] = _scales(step, part.stop - part.start)
-        return scales
-    return [1.0] * n_outputs
+def _scales(step: Any, before: Floats, n_outputs: int | None = None) -> Floats:
+    """Return the scales of the outputs of a transformer from those of its inputs."""
+    if hasattr(step, "categories_"):  # encoders of categories
+        return np.zeros(_n_outputs(step, n_outputs))
+    if isinstance(step, Pipeline):
+        for _, part in step.steps:
+            if part is not None and part != "passthrough":
+                before = _scales(part, before, n_outputs if part is step[-1] else None)
+        return before
+    if isinstance(step, ColumnTransformer):
+        after = np.ones(sum(part.stop - part.start for part in step.output_indices_.values()))
+        for name, part in step.named_transformers_.items():
+            outputs = step.output_indices_[name]
+            if outputs.stop > outputs.start:
+                inputs = before[step._transformer_to_input_indices[name]]
+                after[outputs] = _scales(part, inputs, outputs.stop - outputs.start)
+        return after
+    if isinstance(step, FeatureUnion):
+        return np.concatenate([_scales(part, before) for _, part in step.transformer_list])
+    if isinstance(step, str):  # "passthrough"
+        return before
+    if hasattr(step, "get_support"):
+        return before[step.get_support()]
+    n = _n_outputs(step, n_outputs)
+    one_to_one = isinstance(step, OneToOneFeatureMixin | FunctionTransformer) and n == len(before)
+    if one_to_one:
+        return before
+    if before.min(initial=1.0) == before.max(initial=0.0):
+        return np.full(n, before[0])
+    raise ValueError(
+        f"{type(step).__name__} makes columns of categories and of other columns together, so that "
+        "no scale is right for them; encode categories after it."
+    )
+
+
+def _n_outputs(step: Any, known: int | None) -> int:
+    return len(step.get_feature_names_out()) if known is None else known

@@ -184,7 +184,7 @@ class CertifiedAt(Record):
                 for j, name in enumerate(self.classes):
                     columns[f"certified_pair_{name}_{eps}"] = self.certified_pair[:, e, j]
         columns["n_used"] = self.n_used
-        return as_frame(columns)
+        return as_frame(columns, noise_scale=self.noise_scale)
 
     def _at(self, kind: str, eps: Any) -> tuple[float, NDArray[np.float64]]:
         """Return eps and radii that lie above it exactly where the claim was certified."""

@@ -211,13 +211,16 @@ class Certificates(Record):
         }
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per input: labels and radii, one column per target; needs pandas."""
+        """One row per input: labels and radii, one column per target; needs pandas.
+
+        Its ``attrs`` hold the ``noise_scale``, if there is one, as a list.
+        """
         columns: dict[str, Any] = {} if self.y is None else {"y": self.y}
         for name in ("label", "abstained", "radius_standard", "radius_group"):
             columns[name] = getattr(self, name)
         for j, name in enumerate(self.classes):
             columns[f"radius_pair_{name}"] = self.radius_pair[:, j]
-        return as_frame(columns)
+        return as_frame(columns, noise_scale=self.noise_scale)
 
     def _at(self, kind: str, eps: Any) -> tuple[Any, NDArray[np.float64]]:
         kind = "standard" if kind == "label" else kind

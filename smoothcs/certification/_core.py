@@ -77,6 +77,7 @@ class Record(CertifiedMetrics):
     votes: NDArray[np.int64]
     decision: WeightedVotes
     model: str | None
+    costs: NDArray[np.float32] | None
     noise_scale: NDArray[np.float32] | None
 
     def __post_init__(self) -> None:
@@ -118,7 +119,7 @@ class Record(CertifiedMetrics):
                 if value.inside is not None:
                     entries["inside"] = str(value.inside)
             elif value is not None:
-                entries[field.name] = value
+                entries["example_costs" if field.name == "costs" else field.name] = value
         write_npz(path, entries)
 
     @classmethod
@@ -147,6 +148,7 @@ class Record(CertifiedMetrics):
             name: value.item() if value.ndim == 0 else value for name, value in entries.items()
         }
         values["cost_matrix"] = CostMatrix(values.pop("costs"), classes=values.pop("classes", None))
+        values["costs"] = values.pop("example_costs", None)
         n_classes = values["cost_matrix"].n_classes
         inside = values.pop("inside", None)
         values["decision"] = WeightedVotes(values.pop("weights"), inside).align(n_classes)
@@ -162,13 +164,26 @@ class Record(CertifiedMetrics):
             if value is not None and np.asarray(value).dtype.str[1:] != kind:
                 raise ValueError(f"{name} is not stored as {kind}.")
         record._check()
+        record._check_notes()
         return record
 
     def _check(self) -> None:
         """Refuse fields that do not fit together, as those of a damaged file."""
         raise NotImplementedError
 
+    def _check_notes(self) -> None:
+        n, m = self.votes.shape
+        costs, scale = self.costs, self.noise_scale
+        if costs is not None and not (costs.shape == (n, m, m) and _valid(costs)):
+            raise ValueError("costs are not one matrix of costs >= 0 per input.")
+        if scale is not None and not (_valid(scale) and scale.any()):
+            raise ValueError("noise_scale does not hold scales >= 0.")
+
     def _check_per_input(self, **values: NDArray[Any] | None) -> None:
         for name, value in values.items():
             if value is not None and (value.ndim != 1 or len(value) != len(self.votes)):
                 raise ValueError(f"{name} does not hold one entry for each input.")
+
+
+def _valid(array: NDArray[Any]) -> bool:
+    return bool(array.dtype.kind == "f" and np.all((array >= 0) & np.isfinite(array)))

@@ -362,10 +362,15 @@ class CertifiedMetrics:
         return self.y
 
 
-def as_frame(columns: dict[str, Any], name: str = "to_frame") -> pd.DataFrame:
-    """Return a DataFrame, or say what to install."""
+def as_frame(
+    columns: dict[str, Any], name: str = "to_frame", noise_scale: NDArray[Any] | None = None
+) -> pd.DataFrame:
+    """Return a DataFrame with the scale of the noise in its ``attrs``, or say what to install."""
     try:
         import pandas as pd
     except ImportError as error:
         raise ImportError(f"{name} needs pandas: pip install pandas.") from error
-    return pd.DataFrame(columns)
+    frame = pd.DataFrame(columns)
+    if noise_scale is not None:
+        frame.attrs["noise_scale"] = noise_scale.tolist()
+    return frame

@@ -89,7 +89,8 @@ def read_decision(
     cost_matrix : CostMatrix
         Tied to the classes; the costs of "min-cost" unless there are others.
     decision_costs : CostMatrix or anything it can be built from, default=None
-        Costs by which "min-cost" decides.
+        Costs by which "min-cost" decides; a plain array may have a diagonal that is not 0, since
+        only what a mistake costs more than the truth matters.
     own_costs : bool, default=False
         Whether every input brings costs of its own, which then come first.
 
@@ -118,7 +119,9 @@ def read_decision(
         costs = None if own_costs else _full_costs(cost_matrix, decision_costs)
         return WeightedVotes.equal(len(labels), inside=MinCost(costs))
     if decision is None or isinstance(decision, str | WeightedVotes):
-        return as_decision(decision, labels)
+        found = as_decision(decision, labels)
+        _check_inside(found.inside)
+        return found
     if isinstance(decision, Mapping) or np.ndim(decision) == 1 or hasattr(decision, "to_dict"):
         weights = check_weights(decision, labels.tolist(), "decision")
         return WeightedVotes.equal(len(labels), inside=WeightedScores(weights))
@@ -128,19 +131,35 @@ def read_decision(
     )
 
 
+def _check_inside(rule: Any) -> None:
+    """Refuse a rule that a WeightedVotes has only for the record."""
+    if rule is not None and not isinstance(rule, WeightedScores | MinCost):
+        raise TypeError(
+            f"decision has the rule {rule!r} inside, of which a file keeps the name alone; set "
+            "decision to the weights or to 'min-cost'."
+        )
+    if isinstance(rule, MinCost) and rule.costs is None:
+        raise ValueError(
+            "decision has MinCost(of each example) inside; set decision='min-cost', which takes "
+            "the costs that are given with each X."
+        )
+
+
 def _full_costs(cost_matrix: CostMatrix, decision_costs: Any) -> NDArray[np.float64]:
     """Return costs in which every mistake costs something, or raise."""
     name = "cost_matrix"
     if decision_costs is not None:
         name = "decision_costs"
         try:
+            if isinstance(decision_costs, list | tuple | np.ndarray):
+                decision_costs = _less_diagonal(decision_costs)
             cost_matrix = as_cost_matrix(decision_costs, cost_matrix.classes, cost_matrix.n_classes)
         except ValueError as error:
             raise ValueError(str(error).replace("cost_matrix", name)) from None
     matrix = cost_matrix.matrix
     free = (matrix == 0) & ~np.eye(len(matrix), dtype=bool)
     if free.any():
-        y, k = (cost_matrix.labels[i] for i in np.argwhere(free)[0])
+        y, k = (cost_matrix.labels.tolist()[i] for i in np.argwhere(free)[0])
         raise ValueError(
             f"decision='min-cost' needs costs in which every mistake costs something; in {name}, "
             f"calling {y!r} by the name {k!r} is free. Pass decision_costs, for instance "
@@ -148,3 +167,11 @@ def _full_costs(cost_matrix: CostMatrix, decision_costs: Any) -> NDArray[np.floa
             "which mistakes are sensitive."
         )
     return matrix
+
+
+def _less_diagonal(costs: Any) -> Any:
+    """Return what each answer costs more than the right one, if that is a matrix of costs >= 0."""
+    array = np.asarray(costs, dtype=np.float64)
+    if array.ndim != 2 or array.shape[0] != array.shape[1] or not np.all(array >= 0):
+        return costs  # refused, in the words of CostMatrix
+    return array - array.diagonal()[:, None]

@@ -168,4 +168,5 @@ def mix(x: Tensor, x_adv: Tensor, p: Tensor, t: Tensor) -> tuple[Tensor, Tensor]
     """Return x_mix = (1 - t) x + t x_adv and y_mix = (1 - t) p + t / m, with t of shape (b,)."""
     t_x = t.view(-1, *[1] * (x.ndim - 1))
     t_y = t.to(p)[:, None]
-    return (1 - t_x) * x + t_x * x_adv, (1 - t_y) * p + t_y / p.shape[1]
+    # In this form an entry that the search left alone stays what it was, to the last bit.
+    return x + t_x * (x_adv - x), (1 - t_y) * p + t_y / p.shape[1]

@@ -17,6 +17,7 @@ from smoothcs.plotting._common import (
     line_style,
     no_figure_on_error,
     single_axes,
+    units_of,
 )
 
 METRICS = {
@@ -134,7 +135,7 @@ class CertifiedAccuracyDisplay(CertificatesDisplay):
         confidence: float = 0.95,
         name: str | None = None,
         ax: Any = None,
-        units: str = UNITS,
+        units: str | None = None,
         **kwargs: Any,
     ) -> CertifiedAccuracyDisplay:
         """Plot certificates that were made with the true labels.
@@ -179,7 +180,7 @@ class CertifiedAccuracyDisplay(CertificatesDisplay):
         display = cls(
             eps=grid, values=values, metric=metric, lower=lower, upper=upper, estimator_name=name
         )
-        return display.plot(ax, units=units, **kwargs)
+        return display.plot(ax, units=units_of(certificates, units), **kwargs)
 
     @classmethod
     def _check(

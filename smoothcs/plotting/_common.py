@@ -28,6 +28,16 @@ BLUE, ORANGE, GREY = COLORS[0], COLORS[1], "#8C8C8C"
 UNITS = "units of X"
 
 
+def units_of(certificates: Any, units: str | None) -> str:
+    """Return in what units radii are: as given or, if None, as the noise of certificates says."""
+    scale = getattr(certificates, "noise_scale", None)
+    if units is not None or scale is None:
+        return units or UNITS
+    unit = UNITS if np.isin(scale, (0, 1)).all() else "units of noise_scale"
+    fixed = scale.size - np.count_nonzero(scale)
+    return f"{unit}, {fixed} of {scale.size} entries fixed" if fixed else unit
+
+
 def pyplot() -> Any:
     """Return ``matplotlib.pyplot``, or say how to get it."""
     try:

@@ -19,6 +19,7 @@ from smoothcs.plotting._common import (
     final_step,
     no_figure_on_error,
     several_axes,
+    units_of,
 )
 
 Floats = NDArray[np.float64]
@@ -123,7 +124,7 @@ class RobustErrorDisplay(CertificatesDisplay):
         *,
         eps: float,
         ax: Any = None,
-        units: str = UNITS,
+        units: str | None = None,
         **kwargs: Any,
     ) -> RobustErrorDisplay:
         """Plot certificates that were made with the true labels.
@@ -160,7 +161,7 @@ class RobustErrorDisplay(CertificatesDisplay):
             classes=class_names(c),
             eps=float(eps),
         )
-        return display.plot(ax, units=units, **kwargs)
+        return display.plot(ax, units=units_of(certificates, units), **kwargs)
 
     @classmethod
     def _check(cls, y: Any, **kwargs: Any) -> None:

@@ -17,6 +17,7 @@ from smoothcs.plotting._common import (
     check_certificates,
     no_figure_on_error,
     single_axes,
+    units_of,
 )
 
 
@@ -79,7 +80,7 @@ class RadiusDistributionDisplay(CertificatesDisplay):
         *,
         name: str | None = None,
         ax: Any = None,
-        units: str = UNITS,
+        units: str | None = None,
     ) -> RadiusDistributionDisplay:
         """Plot the radii of certificates.
 
@@ -105,7 +106,7 @@ class RadiusDistributionDisplay(CertificatesDisplay):
         if sensitive.all():  # then "all" says nothing new
             del rows["all, standard"]
         radii = {row: values for row, values in rows.items() if len(values)}
-        return cls(radii=radii, estimator_name=name).plot(ax, units=units)
+        return cls(radii=radii, estimator_name=name).plot(ax, units=units_of(certificates, units))
 
     @no_figure_on_error()
     def plot(

@@ -24,6 +24,7 @@ from smoothcs.plotting._common import (
     final_step,
     no_figure_on_error,
     several_axes,
+    units_of,
 )
 
 MAX_FEATURES = 10
@@ -139,7 +140,7 @@ class VotesDisplay(CertificatesDisplay):
         image_shape: tuple[int, ...] | None = None,
         feature_names: Any = None,
         ax: Any = None,
-        units: str = UNITS,
+        units: str | None = None,
         **kwargs: Any,
     ) -> VotesDisplay:
         """Plot the certificate of one input.
@@ -173,7 +174,7 @@ class VotesDisplay(CertificatesDisplay):
                 )
             image = image.reshape(image_shape)
         display = cls(certificate=one, x=image, feature_names=feature_names)
-        return display.plot(ax, units=units, **kwargs)
+        return display.plot(ax, units=units_of(certificates, units), **kwargs)
 
     @no_figure_on_error()
     def plot(self, ax: Any = None, *, units: str = UNITS, **kwargs: Any) -> VotesDisplay:

@@ -150,7 +150,7 @@ class Forward:
 
         A module whose answer to an input depends on the others in its batch is refused.
         """
-        batch = x.expand(2, -1)
+        batch = x.repeat(2, 1)
         if self._format is torch.channels_last:
             try:
                 output = self._output(batch)

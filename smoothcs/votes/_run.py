@@ -32,6 +32,7 @@ from smoothcs.votes.noise import NoiseLaw, content_digest
 _MEASURING = 31
 _WORTH_MEASURING = 20
 _ATTEMPTS = 5
+_VOTES_GUESSED = 1000  # of an input, for a schedule
 
 _best_batch_sizes: weakref.WeakKeyDictionary[nn.Module, dict[Any, int]] = (
     weakref.WeakKeyDictionary()
@@ -113,9 +114,11 @@ class LocalRun:
         settings, first = self._settings, self._forwards[0]
         if isinstance(settings.batch_size, int):
             return settings.batch_size
-        start = default_batch_size(size, first.device.type)
         if not first.is_module:
-            return start
+            # Batches are filled up, so no larger than there is use for.
+            used = max(default_batch_size(size, "cpu"), n_votes)
+            return min(default_batch_size(size, "callable"), 1 << (used.bit_length() - 1))
+        start = default_batch_size(size, first.device.type)
         cache = _best_batch_sizes.setdefault(settings.classifier, {})
         place = (first.device, settings.precision, first.input_shape)
         if place not in cache:
@@ -226,8 +229,13 @@ class one_thread_per_worker:
 
 
 def default_batch_size(size: int, device_type: str) -> int:
-    """Return rows for about a megabyte of inputs on a CPU core, 32 times that on a GPU."""
-    floats, most = (2**23, 4096) if device_type == "cuda" else (2**18, 1024)
+    """Return rows for about a megabyte of inputs on a CPU core, 32 times that on a GPU.
+
+    A "callable" has four times as much: a forest takes 14 microseconds a row in a batch of 16,384
+    rows, 19 in one of 4,096 and 29 in one of 1,024.
+    """
+    limits = {"cuda": (2**23, 4096), "callable": (2**20, 8192)}
+    floats, most = limits.get(device_type, (2**18, 1024))
     return 1 << (min(max(floats // size, 8), most).bit_length() - 1)
 
 
@@ -308,7 +316,8 @@ def _draw_shard(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        run = LocalRun(settings, source.get(0))
+        is_module = isinstance(settings.classifier, nn.Module)
+        run = LocalRun(settings, source.get(0), 0 if is_module else _VOTES_GUESSED * len(source))
         run.draw(source, keep)
     finally:
         torch.set_num_threads(threads)

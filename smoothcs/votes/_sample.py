@@ -36,6 +36,7 @@ from smoothcs.votes._forward import PRECISIONS
 from smoothcs.votes._progress import Progress
 from smoothcs.votes._resume import Record, ResumeFile, header_of
 from smoothcs.votes._run import (
+    _VOTES_GUESSED,
     LocalRun,
     Settings,
     ask_local_run,
@@ -266,7 +267,7 @@ class _Sampling:
         self._local = LocalRun(
             settings_for_probe(settings) if self._sharded else settings,
             source.get(0),
-            (self._fixed or 1000) * len(source),
+            (self._fixed or _VOTES_GUESSED) * len(source),
         )
         self._votes = np.zeros((len(source), self._local.n_classes), dtype=np.int64)
         self._finished = np.zeros(len(source), dtype=bool)

@@ -110,8 +110,8 @@ def make_key(
     )
 
 
-def check_noise_scale(scale: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return a noise scale as float32 of the shape of an input, or raise.
+def check_noise_scale(scale: Any, shape: tuple[int, ...] | None) -> NDArray[np.float32]:
+    """Return a noise scale as float32 of the shape of an input, if that is known, or raise.
 
     Raises
     ------
@@ -122,11 +122,12 @@ def check_noise_scale(scale: Any, shape: tuple[int, ...]) -> NDArray[np.float32]
         everywhere.
     """
     try:
-        array = np.asarray(scale, dtype=np.float32)
+        with np.errstate(over="ignore"):  # becomes inf and is refused
+            array = np.asarray(scale, dtype=np.float32)
     except (TypeError, ValueError):
         raise TypeError(f"noise_scale must hold numbers >= 0; got {scale!r}.") from None
     try:
-        array = np.broadcast_to(array, shape)
+        array = np.broadcast_to(array, array.shape if shape is None else shape)
     except ValueError:
         raise ValueError(
             f"noise_scale must broadcast to the shape {shape} of an input; got shape {array.shape}."

@@ -1,6 +1,8 @@
 """scikit-learn's own checks, with every expected failure listed once and its reason."""
 
 import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from smoothcs import CostSensitiveSmoothedClassifier, TunedDecisionClassifier
@@ -45,6 +47,8 @@ def fast(**params):
         CostSensitiveSmoothedClassifier(),
         CostSensitiveSmoothedClassifier(abstain_label=None),
         *(fast(objective=name, abstain_label=None) for name in sorted(OBJECTIVES)),
+        fast(module=LogisticRegression(), n_copies=3, abstain_label=None),
+        fast(module=RandomForestClassifier(5), n_copies=3, random_state=0),
         TunedDecisionClassifier(
             fast(abstain_label=None, max_epochs=3, random_state=0), n_votes=100, random_state=0
         ),
