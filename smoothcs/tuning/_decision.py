@@ -286,7 +286,8 @@ def tune_decision(
         alpha = votes.alpha if alpha is None else alpha
         selection = votes.selection_votes if selection is None else selection
         cost_matrix = votes.cost_matrix if cost_matrix is None else cost_matrix
-        counts, classes = check_votes("votes", votes.votes), votes.cost_matrix.classes
+        counts: Any = check_votes("votes", votes.votes)
+        classes = votes.cost_matrix.classes
     else:
         counts, classes = _scores_or_votes(votes), None
     eta = 0.0
