@@ -369,7 +369,7 @@ def test_models_on_one_axes_are_told_apart_and_other_metrics_refused(tuned):
         assert getattr(first.line_, f"get_{style}")() != getattr(second.line_, f"get_{style}")()
     assert second.line_.get_linestyle() == "-."
     texts = [text.get_text() for text in second.ax_.get_legend().get_texts()]
-    assert texts == ["a", "b", "plurality vote", "weights chosen", "in-sample"]
+    assert texts == ["a", "b", "equal weights", "weights chosen", "in-sample"]
     votes = [[9, 1], [4, 6], [5, 5], [8, 2]] * 5
     y = [0, 1, 1, 0] * 5
     other = tune_decision(votes, y, None, 0.1, sigma=0.5, cv=0)
