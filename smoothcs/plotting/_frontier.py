@@ -1,4 +1,4 @@
-"""What weights of the vote achieve, and what they cost in accuracy."""
+"""What weights achieve, and what they cost in accuracy or money."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ from smoothcs.tuning._frontier import undominated
 METRICS = {
     "rob_cs": "Rob_cs at eps = {eps:g}\n(share of sensitive inputs)",
     "rob_cost": "Rob_cost at eps = {eps:g}\n(mean cost per sensitive input, smaller is better)",
+    "bill": "Bill at eps = {eps:g}\n(mean worst cost per input, smaller is better)",
+    "cost": "Cost\n(mean per input, smaller is better)",
 }
+AGAINST = {"accuracy": "Accuracy", "clean_cost": "Clean cost"}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 class FrontierDisplay:
-    """Accuracy against certified robustness, over the weights of the vote.
+    """Accuracy, or clean cost, against certified robustness or cost, over tuned weights.
 
     Each dot is a choice of weights, judged out-of-sample: each fold by weights tuned on the others.
     The pale line is the same frontier in-sample; the gap between the two is what tuning fitted to
-    single examples. The cross is the plurality vote, the ring the weights chosen.
+    single examples. The cross is that of equal weights, the ring the weights chosen.
 
     Created by :meth:`from_estimator` or :meth:`from_tuned`. To compare models, pass the ``ax_`` of
     the first display to the others: each gets its own colour, marker and line style.
@@ -44,7 +47,7 @@ class FrontierDisplay:
     in_sample_ : matplotlib Line2D or None
         The frontier in-sample, if ``line_`` is not.
     plurality_, chosen_ : matplotlib Line2D
-        The plurality vote, and the weights chosen.
+        Equal weights, and the weights chosen.
     ax_ : matplotlib Axes
         Axes with the frontier.
     figure_ : matplotlib Figure
@@ -158,13 +161,14 @@ class FrontierDisplay:
         Raises
         ------
         ValueError
-            If the axes already hold the frontier of another metric or another eps.
+            If the axes already hold the frontier of another metric, another eps, or against
+            another number.
         """
         self.figure_, self.ax_ = single_axes(ax)
         ax, t = self.ax_, self.tuned
         label = METRICS[t.objective].format(eps=t.eps)
         others = [line for line in ax.lines if line.get_gid() == _FRONTIER]
-        if others and ax.get_xlabel() != label:
+        if others and (ax.get_xlabel(), ax.get_ylabel()) != (label, AGAINST[t.against]):
             raise ValueError(
                 f"ax holds frontiers of {ax.get_xlabel().splitlines()[0]}, which cannot be "
                 f"compared with {label.splitlines()[0]}."
@@ -172,14 +176,17 @@ class FrontierDisplay:
         name = self.estimator_name if name is None else name
         style = line_style(ax, _FRONTIER, name, kwargs, marker=MARKERS, markersize=4)
         has_folds = not np.isnan(t.frontier_accuracy_cv).all()
-        inside = (t.frontier_metric, t.frontier_accuracy)
-        outside = (t.frontier_metric_cv, t.frontier_accuracy_cv)
+        inside, outside, baseline, chosen = (
+            (getattr(t, name.format("metric")), getattr(t, name.format(t.against)))
+            for name in ("frontier_{}", "frontier_{}_cv", "baseline_{}", "{}_cv")
+        )
         (self.line_,) = ax.plot(*(outside if has_folds else inside), **style)
         same = {"color": self.line_.get_color(), "linestyle": "none"}
         self.in_sample_ = None
         if has_folds:
             sign = 1.0 if t.objective == "rob_cs" else -1.0
-            best = undominated(t.frontier_accuracy, sign * t.frontier_metric)
+            kept = inside[1] if t.against == "accuracy" else -inside[1]
+            best = undominated(kept, sign * t.frontier_metric)
             (self.in_sample_,) = ax.plot(
                 *(values[best] for values in inside),
                 color=same["color"],
@@ -187,12 +194,10 @@ class FrontierDisplay:
                 linewidth=1,
                 zorder=1,
             )
-        (self.plurality_,) = ax.plot(
-            t.baseline_metric, t.baseline_accuracy, marker="x", markersize=9, mew=2, **same
-        )
-        at = (t.metric_cv, t.accuracy_cv) if has_folds else (t.metric, t.accuracy)
+        (self.plurality_,) = ax.plot(*baseline, marker="x", markersize=9, mew=2, **same)
+        at = chosen if has_folds else (t.metric, getattr(t, t.against))
         (self.chosen_,) = ax.plot(*at, marker="o", markersize=11, mew=1.5, mfc="none", **same)
-        ax.set(xlabel=label, ylabel="Accuracy")
+        ax.set(xlabel=label, ylabel=AGAINST[t.against])
         handles, _ = ax.get_legend_handles_labels()
         if handles:
             ax.legend(handles=[*handles, *self._keys()], handlelength=3.5)
@@ -202,7 +207,7 @@ class FrontierDisplay:
         """Return the entries of the legend for the marks that all models share."""
         keys = []
         for line, label in (
-            (self.plurality_, "plurality vote"),
+            (self.plurality_, "equal weights"),
             (self.chosen_, "weights chosen"),
             (self.in_sample_, "in-sample"),
         ):

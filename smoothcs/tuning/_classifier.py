@@ -18,7 +18,7 @@ from smoothcs.certification import Certificates, CertifiedAt
 from smoothcs.decision import WeightedVotes
 from smoothcs.tuning._decision import OBJECTIVES, TunedDecision, tune_decision
 from smoothcs.tuning._held_out import Tuner, last_step
-from smoothcs.tuning._scores import has_scores, sample_scores
+from smoothcs.tuning._scores import draw_scores, has_scores
 
 
 class TunedDecisionClassifier(Tuner):
@@ -222,7 +222,7 @@ class TunedDecisionClassifier(Tuner):
         key = hashlib.blake2b(clf.vote_key_, digest_size=len(clf.vote_key_), person=person).digest()
         X = check_inputs(clf, X, reset=False)
         if self.weigh == "scores" or (self.weigh == "auto" and has_scores(clf, X)):
-            return sample_scores(clf, X, self.n_votes, random_state=key)
+            return draw_scores(clf, X, self.n_votes, "estimation", key)
         _check_can_weigh_votes(clf)
         return clf._draw(X)(self.n_votes, purpose="estimation", random_state=key)
 

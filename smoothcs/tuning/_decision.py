@@ -286,7 +286,8 @@ def tune_decision(
         alpha = votes.alpha if alpha is None else alpha
         selection = votes.selection_votes if selection is None else selection
         cost_matrix = votes.cost_matrix if cost_matrix is None else cost_matrix
-        counts, classes = check_votes("votes", votes.votes), votes.cost_matrix.classes
+        counts: Any = check_votes("votes", votes.votes)
+        classes = votes.cost_matrix.classes
     else:
         counts, classes = _scores_or_votes(votes), None
     eta = 0.0
@@ -300,7 +301,17 @@ def tune_decision(
         raise ValueError("y must be given: tuning compares with the true classes.")
     cost = as_cost_matrix(cost_matrix, classes=classes, n_classes=counts.shape[-1])
     against = "accuracy" if max_cost_increase is None else "clean_cost"
-    examples = _examples(counts, y, cost, costs, sample_weight, folds, (objective, against))
+    examples = _examples(counts, y, cost, costs, sample_weight, (objective, against))
+    if selection is not None and counts.ndim == 3:
+        raise ValueError("selection applies to votes; scores pick the class by themselves.")
+    picked = counts if selection is None else check_votes("selection", selection)
+    if picked.shape != counts.shape:
+        raise ValueError(f"selection must have shape {counts.shape} as votes; got {picked.shape}.")
+    if not examples.weight.all():  # a fold could be without any
+        rows = np.flatnonzero(examples.weight)
+        examples, counts, picked = examples.take(rows), counts[rows], picked[rows]
+    if folds > 1:
+        examples = replace(examples, fold=_stratified(examples, folds))
     if alpha is not None:
         alpha = check_probability("alpha", alpha)
     if as_if is not None:
@@ -310,18 +321,11 @@ def tune_decision(
     n_targets = np.ones_like(together) if objective == "rob_cs" else together
     table: Table
     if counts.ndim == 3:
-        if selection is not None:
-            raise ValueError("selection applies to votes; scores pick the class by themselves.")
         bounds = partial(_bounds, n=counts.shape[1], alpha=alpha, as_if=as_if)
         table = score_table(
             counts, examples, span, None if objective == "cost" else bounds, n_targets, eta
         )
     else:
-        picked = counts if selection is None else check_votes("selection", selection)
-        if picked.shape != counts.shape:
-            raise ValueError(
-                f"selection must have shape {counts.shape} as votes; got {picked.shape}."
-            )
         n = counts.sum(axis=1, keepdims=True)
         lower, upper = _bounds(counts, n_targets[:, None], n=n, alpha=alpha, as_if=as_if)
         table = vote_table(picked, lower, upper, _without_votes(examples, picked), eta)
@@ -354,7 +358,6 @@ def _examples(
     cost: CostMatrix,
     costs: Any,
     sample_weight: Any,
-    folds: int,
     kinds: tuple[str, str],
 ) -> Examples:
     """Read what each example is worth."""
@@ -376,14 +379,7 @@ def _examples(
         raise ValueError("no answer to any example costs anything: there is nothing to tune.")
     if kinds[0] != "cost" and not (omega.any(axis=1) & (weight > 0)).any():
         raise ValueError("no example is of a sensitive class: there is nothing to tune.")
-    if folds == 0:
-        return examples
-    if examples.counted.sum() < 2:
-        raise ValueError(
-            "cross-fitting needs at least 2 examples of sensitive classes; got 1: give more "
-            "examples, or cv=0."
-        )
-    return replace(examples, fold=_stratified(examples, folds))
+    return examples
 
 
 def _without_votes(examples: Examples, picked: NDArray[np.int64]) -> Examples:
@@ -487,6 +483,11 @@ def _stratified(examples: Examples, folds: int) -> NDArray[np.intp]:
 
     Two sensitive examples are then never in one fold alone.
     """
+    if examples.counted.sum() < 2:
+        raise ValueError(
+            "cross-fitting needs at least 2 examples of sensitive classes; got 1: give more "
+            "examples, or cv=0."
+        )
     truth = examples.truth
     harmless = ~np.isin(np.arange(len(truth)), np.flatnonzero(examples.counted))
     fold = np.empty(len(truth), dtype=np.intp)

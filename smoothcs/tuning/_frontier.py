@@ -71,7 +71,7 @@ class Examples:
     def counted(self) -> Mask:
         """Examples over which the gain is a mean: those of sensitive classes, or all."""
         if self.objective in ("rob_cs", "rob_cost"):
-            return self.omega.any(axis=1)
+            return np.asarray(self.omega.any(axis=1))
         return np.ones(len(self), dtype=bool)
 
     @property
@@ -108,14 +108,17 @@ class Examples:
             left = ~(held & omega) | (np.arange(row.shape[1])[:, None] == label[:, None, :])
             return (row.max(axis=1) - np.where(left, row, 0.0).max(axis=1)) * harmless
         if self.objective == "rob_cs":
-            return (held | ~omega).all(axis=1) & harmless & omega.any(axis=1)
+            is_robust = (held | ~omega).all(axis=1) & harmless & omega.any(axis=1)
+            return is_robust.astype(np.float64)
         return np.einsum("nm,nmg->ng", self.row * self.omega, held) * harmless
 
 
 class Table(Protocol):
     """Stored votes or scores of examples, as the search asks them."""
 
-    examples: Examples
+    @property
+    def examples(self) -> Examples:
+        """What their answers are worth."""
 
     @property
     def n_classes(self) -> int:

@@ -73,6 +73,10 @@ class Tuner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             y = check_labels(X, y, self)
             costs = check_costs(costs, len(y), len(np.unique(y)))
             with_rows = {"sample_weight": check_weights(sample_weight, X), "costs": costs}
+            weights = with_rows["sample_weight"]
+            if weights is not None and not weights.all():
+                rows = np.flatnonzero(weights)
+                X, y, with_rows = _part(X, rows), y[rows], _rows_of(with_rows, rows)
             prefit = isinstance(self.validation, str)
             if prefit:
                 check_is_fitted(self.estimator)

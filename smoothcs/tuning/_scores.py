@@ -84,15 +84,21 @@ def sample_scores(
     """
     check_is_fitted(estimator)
     check_choice("purpose", purpose, PURPOSES)
-    n, m = check_integer("n", n), len(estimator.classes_)
-    source = Source(check_inputs(estimator, X, reset=False))
-    forward, batch_size = _forward(estimator, source.get(0).shape)
+    check_positive("sigma", estimator.sigma)
+    X = check_inputs(estimator, X, reset=False)
+    return draw_scores(estimator, X, check_integer("n", n), purpose, make_key(random_state))
+
+
+def draw_scores(clf: Any, X: Any, n: int, purpose: str, key: bytes) -> Scores:
+    """As `sample_scores`, of checked inputs."""
+    source, m = Source(X), len(clf.classes_)
+    shape = source.get(0).shape
+    forward, batch_size = _forward(clf, shape)
+    scale = clf._scale(shape)
+    law = NoiseLaw(clf.sigma, None if scale is None else scale.ravel())
     scores = np.empty((len(source) * n, m), dtype=np.float16)
-    law = NoiseLaw(check_positive("sigma", estimator.sigma), _flat_scale(estimator, source))
     row = 0
-    for batch in _noisy_batches(
-        source, n, law, make_key(random_state), purpose, forward.device, batch_size
-    ):
+    for batch in _noisy_batches(source, n, law, key, purpose, forward.device, batch_size):
         p = _probabilities(forward, batch)
         scores[row : row + len(p)] = p
         row += len(p)
@@ -113,15 +119,10 @@ def has_scores(clf: Any, X: Any) -> bool:
     )
 
 
-def _flat_scale(clf: Any, source: Source) -> NDArray[np.float32] | None:
-    scale = clf._scale(source.get(0).shape)
-    return None if scale is None else scale.ravel()
-
-
 def _forward(clf: Any, shape: tuple[int, ...]) -> tuple[Forward, int]:
     """Return what gives scores, weighted by 1, and the rows of one batch."""
     m = len(clf.classes_)
-    base = base_classifier(clf.module_, WeightedScores(np.ones(m)), shape, m, False)
+    base = base_classifier(clf.module_, WeightedScores(np.ones(m)), shape, m)
     is_module = isinstance(base, nn.Module)
     device = resolve_devices(clf.device)[0] if is_module else torch.device("cpu")
     forward = Forward(base, shape, device=device, precision=clf.precision, n_classes=m)
@@ -172,8 +173,9 @@ def _probabilities(forward: Forward, batch: torch.Tensor) -> NDArray[np.float32]
     forward.observe = seen.append
     forward.labels(batch)
     with torch.inference_mode():
-        p = seen[0].float()
-        p = (p.softmax(dim=1) if forward.is_module else p).cpu().numpy()
+        output = seen[0].float()
+        output = output.softmax(dim=1) if forward.is_module else output
+        p: NDArray[np.float32] = output.cpu().numpy()
     if not np.isfinite(p).all():
         raise ValueError("the base classifier returned scores that are nan or infinite.")
     return p

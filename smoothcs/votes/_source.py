@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import Dataset
 
 
-class SameInputs:
+class SameInputs(Dataset):
     """A data set whose votes must all be of the same inputs, however often it is read.
 
     A data set that augments at random gives another input in every pass, and selection votes of

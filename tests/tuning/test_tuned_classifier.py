@@ -25,7 +25,8 @@ from smoothcs import (
     sample_votes,
 )
 from smoothcs.plotting import FrontierDisplay
-from smoothcs.tuning import tune_decision
+from smoothcs.tuning import sample_scores, tune_decision
+from smoothcs.tuning._scores import draw_scores
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -54,7 +55,7 @@ def base(**params):
 
 
 def tuner(estimator=None, **params):
-    defaults = {"n_votes": 100, "max_accuracy_loss": 0.03, "validation": 0.4, "random_state": 0}
+    defaults = {"n_votes": 100, "max_accuracy_loss": 0.05, "validation": 0.4, "random_state": 0}
     return TunedDecisionClassifier(base() if estimator is None else estimator, **defaults | params)
 
 
@@ -66,22 +67,27 @@ def tuned(data):
 # -- what is tuned, and on what -----------------------------------------------------------------
 
 
-def test_weights_are_those_of_the_votes_on_the_held_out_part(data):
+@pytest.mark.parametrize("weigh", ["scores", "votes"])
+def test_weights_are_those_of_the_held_out_part(data, weigh):
     X, y = data
     train, held_out = np.arange(len(y)) % 4 > 0, np.arange(len(y)) % 4 == 0
     split = PredefinedSplit(np.where(held_out, 0, -1))
-    clf = tuner(validation=split, refit=False, eps=0.3, max_accuracy_loss=0.15).fit(X, y)
+    limits = {"eps": 0.3, "max_accuracy_loss": 0.15}
+    clf = tuner(validation=split, refit=False, weigh=weigh, **limits).fit(X, y)
     expected = base().fit(X[train], y[train])
     for a, b in zip(
         clf.estimator_.module_.parameters(), expected.module_.parameters(), strict=True
     ):
         assert torch.equal(a, b)
     # The noise is a secret of the tuner: other votes of the same inputs tune nearly the same.
-    votes = sample_votes(expected.module_, X[held_out], 300, 0.4, random_state=7)
+    if weigh == "scores":
+        drawn = sample_scores(expected, X[held_out], 300, random_state=7)
+    else:
+        drawn = sample_votes(expected.module_, X[held_out], 300, 0.4, random_state=7)
     other = tune_decision(
-        votes, y[held_out], expected.cost_matrix_, 0.3, sigma=0.4, alpha=0.001,
-        max_accuracy_loss=0.15,
-    )  # fmt: skip
+        drawn, y[held_out], expected.cost_matrix_, sigma=0.4, alpha=0.001, **limits
+    )
+    assert clf.tuned_.weigh == other.weigh == weigh
     assert clf.tuned_.eps == 0.3
     assert clf.tuned_.baseline_accuracy == pytest.approx(other.baseline_accuracy, abs=0.04)
     assert clf.tuned_.baseline_metric == pytest.approx(other.baseline_metric, abs=0.12)
@@ -89,7 +95,34 @@ def test_weights_are_those_of_the_votes_on_the_held_out_part(data):
     assert clf.best_score_ == clf.tuned_.metric_cv >= clf.tuned_.baseline_metric
 
 
-def test_tuning_noise_is_not_that_of_any_certificate(data, monkeypatch):
+def test_noise_of_tuning_scores_is_not_that_of_any_certificate(data, monkeypatch):
+    import smoothcs.tuning._classifier as module
+
+    drawn = []
+
+    def spy(*args):
+        drawn.append(args)
+        return draw_scores(*args)
+
+    monkeypatch.setattr(module, "draw_scores", spy)
+    fitted = base(n_selection=300).fit(*data)
+    clf = tuner(validation="prefit", estimator=fitted, n_votes=300).fit(*data)
+    ((_, _, _, purpose, key),) = drawn
+    assert key != clf.estimator_.vote_key_
+    X = data[0]
+
+    def votes_with(key):
+        ones = sample_scores(fitted, X, 300, purpose=purpose, random_state=key).argmax(axis=2)
+        return np.stack([(ones == 0).sum(axis=1), (ones == 1).sum(axis=1)], axis=1)
+
+    c = fitted.certify(X)
+    for votes in (c.votes, c.selection_votes, fitted.predict_proba(X) * 300):
+        assert (votes != votes_with(key)).any(axis=1).mean() > 0.3
+    # The noise alone is what differs; float16 may turn a copy on the boundary.
+    assert np.abs(votes_with(clf.estimator_.vote_key_) - c.votes).max() <= 1
+
+
+def test_noise_of_tuning_votes_is_not_that_of_any_certificate(data, monkeypatch):
     # Otherwise certificates of validation inputs would rest on votes that chose the weights.
     import smoothcs._classifier as module
 
@@ -101,7 +134,7 @@ def test_tuning_noise_is_not_that_of_any_certificate(data, monkeypatch):
 
     monkeypatch.setattr(module, "sample_votes", spy)
     fitted = base(n_selection=300).fit(*data)
-    clf = tuner(validation="prefit", estimator=fitted, n_votes=300).fit(*data)
+    clf = tuner(validation="prefit", estimator=fitted, n_votes=300, weigh="votes").fit(*data)
     ((args, kwargs),) = drawn
     monkeypatch.undo()
     tuning = sample_votes(*args, **kwargs)
@@ -142,7 +175,7 @@ def test_a_fitted_estimator_is_tuned_as_it_is_and_left_alone(data):
     fitted = base().fit(X[:250], y[:250])
     clf = tuner(fitted, validation="prefit").fit(X[250:], y[250:])
     assert fitted.decision is None
-    assert clf.estimator_.decision == WeightedVotes(clf.label_weights_)
+    assert clf.estimator_.decision == clf.label_weights_
     assert clf.label_weights_ != {"bad": 1.0, "good": 1.0}
     assert clf.estimator_.vote_key_ == fitted.vote_key_
 
@@ -150,8 +183,12 @@ def test_a_fitted_estimator_is_tuned_as_it_is_and_left_alone(data):
 # -- what uses the result -----------------------------------------------------------------------
 
 
-def test_everything_follows_the_tuned_weights(data, tuned):
-    direct = base(decision=WeightedVotes(tuned.label_weights_)).fit(*data)
+@pytest.mark.parametrize("weigh", ["scores", "votes"])
+def test_everything_follows_the_tuned_weights(data, weigh):
+    tuned = tuner(weigh=weigh).fit(*data)
+    weights = tuned.label_weights_
+    decision = weights if weigh == "scores" else WeightedVotes(weights)
+    direct = base(decision=decision).fit(*data)
     plain = base().fit(*data)
     X, y = data[0][:80], data[1][:80]
     np.testing.assert_array_equal(tuned.predict(X), direct.predict(X))
@@ -184,10 +221,10 @@ def test_another_point_of_the_frontier_is_picked_without_training(data, tuned):
     before = clf.score(X, y)
     assert clf.pick(max_accuracy_loss=0.3) is clf
     assert clf.score(X, y) > before
-    assert clf.estimator_.decision == WeightedVotes(clf.label_weights_)
+    assert clf.estimator_.decision == clf.label_weights_
     assert clf.label_weights_ == clf.tuned_.label_weights
     assert clf.best_score_ > tuned.best_score_
-    clf.pick(max_accuracy_loss=0.03)
+    clf.pick(max_accuracy_loss=0.05)
     assert clf.label_weights_ == tuned.label_weights_
     with pytest.raises(ValueError, match="min_accuracy"):
         clf.pick(min_accuracy=1.0)
@@ -204,7 +241,7 @@ def test_pipelines_inside_and_outside(data):
     inside = tuner(make_pipeline(StandardScaler(), base())).fit(10 * X, y)
     Z = inside.estimator_[:-1].transform(10 * X)
     np.testing.assert_array_equal(inside.predict(10 * X), inside.estimator_[-1].predict(Z))
-    assert inside.estimator_[-1].decision == WeightedVotes(inside.label_weights_)
+    assert inside.estimator_[-1].decision == inside.label_weights_
     outside = make_pipeline(StandardScaler(), tuner()).fit(10 * X, y)
     assert outside[-1].label_weights_
     X, y = 10 * X[:60], y[:60]
@@ -256,7 +293,10 @@ def test_frames_tensors_and_data_sets_give_the_same_weights(data, tuned):
             {"estimator": base(decision=WeightedVotes({"bad": 2}))},
             "decision of the estimator must be None",
         ),
-        ({"estimator": base(bound="paper")}, "bound='paper'"),
+        ({"estimator": base(bound="paper"), "weigh": "votes"}, "bound='paper'"),
+        ({"weigh": "logits"}, "weigh must be one of"),
+        ({"objective": "cost"}, "objective must be one of"),
+        ({"max_cost_increase": -2}, "max_cost_increase must be"),
         ({"eps": 0.0}, "eps must be"),
         ({"objective": "accuracy"}, "objective must be one of"),
         ({"max_accuracy_loss": -0.1}, "max_accuracy_loss must be"),
@@ -329,7 +369,7 @@ def test_models_on_one_axes_are_told_apart_and_other_metrics_refused(tuned):
         assert getattr(first.line_, f"get_{style}")() != getattr(second.line_, f"get_{style}")()
     assert second.line_.get_linestyle() == "-."
     texts = [text.get_text() for text in second.ax_.get_legend().get_texts()]
-    assert texts == ["a", "b", "plurality vote", "weights chosen", "in-sample"]
+    assert texts == ["a", "b", "equal weights", "weights chosen", "in-sample"]
     votes = [[9, 1], [4, 6], [5, 5], [8, 2]] * 5
     y = [0, 1, 1, 0] * 5
     other = tune_decision(votes, y, None, 0.1, sigma=0.5, cv=0)
@@ -357,7 +397,8 @@ def test_a_copy_keeps_its_weights_when_the_original_picks_others(data, tuned):
     one.pick(max_accuracy_loss=0.5)
     assert one.label_weights_ != other.label_weights_
     assert other.certify(X, y).rob_cs(0.5) == before
-    assert one.certify(X, y).decision.weights.tolist() == list(one.label_weights_.values())
+    inside = one.certify(X, y).decision.inside
+    assert inside.weights.tolist() == list(one.label_weights_.values())
 
 
 def test_few_votes_do_not_promise_what_many_do_not_keep(data):
