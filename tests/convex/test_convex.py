@@ -20,8 +20,8 @@ from torch import nn
 from smoothcs import CostMatrix, best_under, certified_scorer, rob_cs_scorer
 from smoothcs.convex import ConvexRelaxationClassifier
 from smoothcs.convex._bounds import certified_lower_bounds, lower_bounds, plain_sequential
-from smoothcs.convex._objectives import CostSensitiveRobust, OverallRobust, TrainingBall
 from smoothcs.convex._margins import CertifiedMargins
+from smoothcs.convex._objectives import CostSensitiveRobust, OverallRobust, TrainingBall
 from smoothcs.modules import MLP, small_conv
 from smoothcs.objectives.base import TrainingContext
 
