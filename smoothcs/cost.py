@@ -22,7 +22,7 @@ from smoothcs._labels import (
 )
 from smoothcs._validation import check_positive
 
-__all__ = ["CostMatrix", "as_cost_matrix"]
+__all__ = ["CostMatrix", "as_cost_matrix", "example_costs"]
 
 # For more classes than this, the repr summarises the costs instead of printing the matrix.
 _REPR_CLASSES = 4

@@ -41,6 +41,7 @@ __all__ = [
     "rob_standard_nonsensitive",
     "robust_error_matrix",
     "savings",
+    "worst_answer",
     "worst_cost",
 ]
 

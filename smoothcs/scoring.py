@@ -42,10 +42,8 @@ class CertifiedScorer:
     GridSearchCV and cross_validate take it for multi-metric scoring; of a single metric it returns
     the float.
 
-    Metadata
-    --------
-    ``sample_weight`` (n,) and ``costs`` (n, m, m) of the examples are taken by scikit-learn's
-    metadata routing, if it is enabled and :meth:`set_score_request` asked for them.
+    With scikit-learn's metadata routing, ``sample_weight`` (n,) and ``costs`` (n, m, m) of the
+    examples reach it if :meth:`set_score_request` asked for them.
     """
 
     def __init__(
