@@ -96,8 +96,11 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         The base classifier; it returns logits (b, n_classes). A class or factory is called with
         those of ``n_features``, ``n_classes`` and ``input_shape`` that its signature names, an
         instance is copied. None: :class:`smoothcs.modules.MLP`, sized from the data. An unfitted
-        scikit-learn classifier is cloned and trained on ``n_copies`` noisy copies of each row; the
-        parameters of the objective, the optimiser and the epochs then mean nothing.
+        scikit-learn classifier is cloned and trained by its own loss on ``n_copies`` noisy copies
+        of each row: ``objective`` must then be left at its default, and the parameters of the
+        optimiser and the epochs are ignored. So are the costs in training; they act where
+        ``decision`` says so. Where ``X`` is a frame, the model is given frames, so that it may name
+        columns.
     cost_matrix : array (m, m), DataFrame, dict, CostMatrix or None, default=None
         Entry [y, k] is the cost of calling a ``y`` a ``k``; a dict maps (seed, target) labels to
         costs. None: all mistakes cost 1.
@@ -135,7 +138,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         :class:`smoothcs.TunedDecisionClassifier` finds weights.
     decision_costs : see ``cost_matrix``, default=None
         Costs by which "min-cost" decides; ``CostMatrix(...).with_default(1.0)`` fills free
-        mistakes.
+        mistakes. A plain array may have a diagonal that is not 0: what a right answer costs.
     abstain_label : label, "auto" or None, default="auto"
         What ``predict`` returns where the vote is too close to call. "auto": -1 for numbers,
         "abstain" for strings. None: never abstain.
@@ -180,13 +183,14 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
     cost_matrix_ : CostMatrix
         ``cost_matrix`` aligned to ``classes_``.
     objective_ : Objective
-        The objective used.
-    module_ : nn.Module
-        The trained base classifier, on the CPU, in eval mode.
+        The objective used, unless the base is a scikit-learn classifier.
+    module_ : nn.Module or object with the attribute ``estimator``
+        The trained base classifier: a module, on the CPU, in eval mode, or a scikit-learn
+        classifier as ``module_.estimator``.
     net_ : skorch.NeuralNet
-        The net that trained it. Pickles and copies leave it out.
+        The net that trained the module. Pickles and copies leave it out.
     history_ : skorch.history.History
-        One entry an epoch.
+        One entry an epoch of that net.
     abstain_label_ : label or None
         What ``predict`` returns for "abstain".
     input_shape_ : tuple of int
@@ -304,7 +308,9 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             Non-negative weights that multiply every per-example term of the objective.
         costs : array-like (n, m, m), default=None
             ``costs[i, y, k]`` is what calling example i, of class y, a k costs. Objectives that
-            know costs use them, scaled to a mean of 1, in place of the cost matrix.
+            know costs use what a mistake costs more than the right answer, at least 0, scaled so
+            that the dearest mistakes of the examples cost 1 on average, in place of the cost
+            matrix.
 
         Returns
         -------
@@ -438,6 +444,8 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         Parameters
         ----------
         X : array-like (n, d), array or tensor (n, ...), or Dataset
+        costs : array-like (n, m, m), default=None
+            Costs of each example, by which ``decision="min-cost"`` then decides.
 
         Returns
         -------
@@ -463,6 +471,8 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         Parameters
         ----------
         X : array-like (n, d), array or tensor (n, ...), or Dataset
+        costs : array-like (n, m, m), default=None
+            As in :meth:`predict`.
 
         Returns
         -------
@@ -487,12 +497,15 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         Parameters
         ----------
         X : array-like (n, d), array or tensor (n, ...), or Dataset
+        costs : array-like (n, m, m), default=None
+            As in :meth:`predict`.
 
         Returns
         -------
         shares : ndarray (n, m)
-            Of the votes as they were cast: with weighted votes, the largest share need not be that
-            of the class that :meth:`predict` returns.
+            Of the votes as they were cast, which is by the ``decision`` where it acts on scores.
+            With weighted votes, the largest share need not be that of the class that
+            :meth:`predict` returns.
         """
         votes = self._votes(X, costs, self._n("n_prediction"), "prediction")
         return votes / votes.sum(axis=1, keepdims=True)
@@ -708,6 +721,8 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         kind : {"group", "pair", "standard"}, default="group"
             "group": no sensitive target is predicted within it; "pair": the same for each
             target; "standard": the prediction does not change within it.
+        costs : array-like (n, m, m), default=None
+            As in :meth:`certify`.
 
         Returns
         -------
@@ -732,6 +747,8 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             Radii, in place of the estimator's.
         power : float, default=0.9
             Chance with which the certificate is to be found.
+        costs : array-like (n, m, m), default=None
+            As in :meth:`certify`.
 
         Returns
         -------
@@ -776,6 +793,8 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             True labels; optional for a Dataset that yields ``(x, y)``.
         sample_weight : array-like (n,), default=None
             Weights of the examples in the mean.
+        costs : array-like (n, m, m), default=None
+            As in :meth:`certify`.
         metric : {"rob_cs", "rob_cost", "certified_accuracy"}, default="rob_cs"
             "rob_cs": share of sensitive examples that no perturbation within ``eps`` can turn into
             a costly mistake (greater is better); "rob_cost": mean, over sensitive examples, of the

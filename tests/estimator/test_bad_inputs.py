@@ -735,7 +735,60 @@ OTHER_ESTIMATORS = [
         TypeError, "tuned"),
 ]  # fmt: skip
 
+COST = np.tile(1.0 - np.eye(3), (len(X), 1, 1))
+MONEY_AND_NOISE = [
+    pytest.param(
+        lambda: fit(noise_scale=0), ValueError, "noise_scale is 0 everywhere", id="no-noise"
+    ),
+    pytest.param(
+        lambda: fit(noise_scale={"job": 0}), ValueError, "noise_scale by column", id="no-names"
+    ),
+    pytest.param(
+        lambda: with_params(noise_scale=[1, -1]).predict(X),
+        ValueError,
+        "noise_scale must hold finite numbers >= 0",
+        id="negative-scale",
+    ),
+    pytest.param(
+        lambda: attack(noise_scale=[1, 1, 1]), ValueError, "noise_scale must broad", id="attack"
+    ),
+    pytest.param(
+        lambda: vote(noise_scale=[NAN, 1]), ValueError, "noise_scale must hold finite", id="vote"
+    ),
+    pytest.param(
+        lambda: fitted().predict(X, costs=COST[1:]),
+        ValueError,
+        r"costs must have shape \(36, 3, 3\)",
+        id="costs-of-other-rows",
+    ),
+    pytest.param(
+        lambda: estimator().fit(X, Y, costs=-COST),
+        ValueError,
+        r"costs must be finite and >= 0; costs\[0, 0, 1\] is -1",
+        id="negative-costs",
+    ),
+    pytest.param(
+        lambda: fitted().certify(X, costs=0 * COST),
+        ValueError,
+        "costs of row 0 are all 0",
+        id="no-costs",
+    ),
+    pytest.param(
+        lambda: fit(decision="min-cost"),
+        ValueError,
+        "in cost_matrix, calling 0 by the name 2 is free.*with_default",
+        id="free-mistakes",
+    ),
+    pytest.param(
+        lambda: wrap(by_distance, decision={1: 2.0}).predict(X),
+        ValueError,
+        "needs probabilities",
+        id="no-probabilities",
+    ),
+]
+
 TABLES = {
+    "money-and-noise": MONEY_AND_NOISE,
     "fit": FIT,
     "modules": MODULES,
     "use": USE,

@@ -416,11 +416,9 @@ def test_an_interruption_leaves_only_true_certificates(k):
     ("decision", "error", "message"),
     [
         ("median", ValueError, "decision must be None, 'argmax' or a WeightedVotes"),
-        (object(), TypeError, "decision must be None, 'argmax' or a WeightedVotes"),
-        # The next three will get a meaning: decided inside the base classifier.
-        ("min-cost", ValueError, "decided inside the base classifier"),
-        ([1, 3, 1], TypeError, r"WeightedVotes\(\.\.\.\)"),
-        ({"vi": 3.0}, TypeError, r"WeightedVotes\(\.\.\.\)"),
+        (object(), TypeError, "decision must be None, 'argmax', 'min-cost', weights of scores"),
+        ([1, 3], ValueError, "decision must hold one weight for each of 3 classes"),
+        ({"xx": 3.0}, ValueError, "decision has a weight for 'xx'"),
         (WeightedVotes([1, 2]), ValueError, "weights must hold one weight for each of 3"),
         (WeightedVotes([1, 0, 2]), ValueError, "weights must be finite and > 0"),
         (WeightedVotes({"ve": np.nan}), ValueError, "weights must be finite and > 0"),
