@@ -135,7 +135,7 @@ def test_prefit_and_own_costs(data):
     one, other = (list(c.label_weights_.values()) for c in (by_costs, by_weight))
     np.testing.assert_allclose(np.log(one), np.log(other), atol=0.2)
     best = by_weight.best_score_ * amount.mean()
-    assert by_costs.best_score_ == pytest.approx(best, rel=0.02)
+    assert by_costs.best_score_ == pytest.approx(best, rel=0.1)
     assert by_costs.tuned_.baseline_metric == pytest.approx(
         by_weight.tuned_.baseline_metric * amount.mean()
     )
