@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smoothcs._validation import check_choice, check_positive, check_probability
+from smoothcs._validation import check_choice, check_integer, check_positive, check_probability
 from smoothcs.bounds.binomial import check_votes
 from smoothcs.cost import CostMatrix, as_cost_matrix
 from smoothcs.portfolio._bound import Floats, Ints, Rows, read_rows, risk_bounds
@@ -262,6 +262,13 @@ def _round_up(bound: float) -> str:
         return "0"
     unit = 10.0 ** (np.floor(np.log10(bound)) - 3)
     return f"{np.ceil(bound / unit) * unit:.6g}"
+
+
+def check_n_votes(n_votes: Any) -> int:
+    """Return a number of votes per input that a certificate can use, or raise."""
+    if check_integer("n_votes", n_votes) > MOST_VOTES:
+        raise ValueError(f"n_votes must be from 1 to {MOST_VOTES}; got {n_votes}.")
+    return int(n_votes)
 
 
 def check_budgets(eps: Any) -> Floats:
