@@ -584,7 +584,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             also_correct=also_correct,
             harmless_errors=harmless_errors,
             input_error=errors,
-            **self._notes(costs),
+            **self._notes(X, costs),
         )
         draw, n_selection = self._draw(X, costs, resume_from), self._n("n_selection")
         if radius_tol is None:
@@ -683,7 +683,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             cost_matrix=cost_matrix,
             y=y,
             harmless_errors=harmless_errors,
-            notes=self._notes(costs),
+            notes=self._notes(X, costs),
             blockers=blockers,
             **looks,
         )
@@ -889,13 +889,11 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         """
         check_is_fitted(self)
         y = check_labels(X, y, self)
-        _, y, _, cost, errors = checked = self._certifiable(
-            X, y, costs, cost_matrix, False, "count"
-        )
         if costs is not None and cost_matrix is not None:
             raise TypeError("cost_matrix and costs are two ways to say the same; pass one of them.")
+        X, y, own, cost, errors = self._certifiable(X, y, costs, cost_matrix, False, "count")
         return portfolio_certificate(
-            self._draw(checked[0], checked[2], resume_from),
+            self._draw(X, own, resume_from),
             y,
             cost,
             eps=self._eps(eps),
@@ -1014,7 +1012,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
     ) -> partial[NDArray[np.int64]]:
         """Return ``sample_votes`` with all filled in but the number of votes and the purpose."""
         n_classes = len(self.classes_)
-        shape = np.shape(first_input(X)) if is_dataset(X) else X.shape[1:]
+        shape = _input_shape(X)
         rule, scale = self._decision(costs).inside, self._scale(shape)
         own_costs = isinstance(rule, MinCost) and rule.needs_costs
         own = check_costs(costs, len(X), n_classes)
@@ -1049,9 +1047,9 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
         names = getattr(self, "feature_names_in_", None)
         return resolve_noise_scale(self.noise_scale, shape or self.input_shape_, names)
 
-    def _notes(self, costs: Any) -> dict[str, Any]:
+    def _notes(self, X: Any, costs: Any) -> dict[str, Any]:
         """Return what certificates keep of the costs and the noise."""
-        return {"costs": costs, "noise_scale": self._scale()}
+        return {"costs": costs, "noise_scale": self._scale(_input_shape(X))}
 
     def _certifiable(
         self,
@@ -1083,7 +1081,13 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             X = SameInputs(X)
         names = getattr(self, "feature_names_in_", None)
         sigma = check_positive("sigma", self.sigma)
-        return X, y, costs, cost_matrix, rounding_errors(X, sigma, names, self._scale())
+        return (
+            X,
+            y,
+            costs,
+            cost_matrix,
+            rounding_errors(X, sigma, names, self._scale(_input_shape(X))),
+        )
 
     def _check_votes(self, decision: WeightedVotes) -> None:
         n = self._n("n_estimation")
@@ -1124,6 +1128,10 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             params["objective"] = resolve_objective(objective)
         with unchanged_on_error(self):
             return super().set_params(**params)
+
+
+def _input_shape(X: Any) -> tuple[int, ...]:
+    return np.shape(first_input(X)) if is_dataset(X) else X.shape[1:]
 
 
 def _omega(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -69,16 +70,14 @@ def attacked_risk(
 
     Projected gradients of the expected answer move each input; fresh noise then tells what the
     answers cost. Up to the chance of that noise, no bound on the same inputs is below it. None if
-    the base classifier has no gradient. The classifier is ``draw.args[0]``, the inputs
-    ``draw.args[1]``.
+    the base classifier is no module or the inputs are no array. The two are ``draw.args``.
     """
     module, X = draw.args
-    if not isinstance(module, nn.Module):
+    if not (isinstance(module, nn.Module) and isinstance(X, np.ndarray)):
         return None
     device = resolve_devices(draw.keywords["device"])[0]
-    module = module.to(device).eval()
+    module = deepcopy(module).to(device).eval()
     scale = draw.keywords["noise_scale"]
-    shape = np.shape(X[0])
     attack = partial(
         l2_pgd,
         module,
@@ -86,7 +85,9 @@ def attacked_risk(
         n_noise=ATTACK_NOISE,
         n_steps=ATTACK_STEPS,
         generator=torch.Generator(device).manual_seed(0),
-        noise_scale=None if scale is None else torch.as_tensor(scale.reshape(shape), device=device),
+        noise_scale=None
+        if scale is None
+        else torch.as_tensor(scale.reshape(X.shape[1:]), device=device),
     )
     found = []
     for budget in eps:

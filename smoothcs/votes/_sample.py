@@ -6,12 +6,12 @@ in proportion to the batch, whatever ``n`` is.
 
 What is promised about equal votes: the *noise* of an input depends on the key, the content of the
 input, the purpose and the kind of device (and, for a portfolio, on the row), and on nothing else
-(:mod:`smoothcs.votes.noise`): not on the batch size, the other inputs or their order, the number of threads, processes or devices, nor
-on ``n``, whose draws begin with those of every smaller ``n``. Votes are then equal as far as the
-classifier gives equal labels to a row whatever batch it is in. All forward passes of a call have
-the same shape, so that this is so for nearly all modules at a given ``batch_size``; between batch
-sizes the last bit of a logit may differ, and with it the label of a row whose two largest logits
-agree to about seven digits (one in some millions).
+(:mod:`smoothcs.votes.noise`): not on the batch size, the other inputs or their order, the number of
+threads, processes or devices, nor on ``n``, whose draws begin with those of every smaller ``n``.
+Votes are then equal as far as the classifier gives equal labels to a row whatever batch it is in.
+All forward passes of a call have the same shape, so that this is so for nearly all modules at a
+given ``batch_size``; between batch sizes the last bit of a logit may differ, and with it the label
+of a row whose two largest logits agree to about seven digits (one in some millions).
 
 A certificate applies to the classifier that was run. A module that votes in bfloat16 is another
 classifier than the same module in float32: certify and predict with the same ``precision``.

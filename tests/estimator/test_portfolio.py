@@ -38,7 +38,7 @@ def inputs(n=N, seed=0):
 
 
 def worst_risk(X, eps=EPS):
-    """True worst-case chance that class 1 is answered 0: the attacker moves straight to the plane."""
+    """True worst-case chance of answering 0: the attacker moves straight to the plane."""
     return ndtr((-X[:, 0] + eps) / SIGMA).mean()
 
 
