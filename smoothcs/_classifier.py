@@ -1081,13 +1081,8 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             X = SameInputs(X)
         names = getattr(self, "feature_names_in_", None)
         sigma = check_positive("sigma", self.sigma)
-        return (
-            X,
-            y,
-            costs,
-            cost_matrix,
-            rounding_errors(X, sigma, names, self._scale(_input_shape(X))),
-        )
+        errors = rounding_errors(X, sigma, names, self._scale(_input_shape(X)))
+        return X, y, costs, cost_matrix, errors
 
     def _check_votes(self, decision: WeightedVotes) -> None:
         n = self._n("n_estimation")

@@ -58,7 +58,7 @@ class DecidedModule(nn.Module):
         if isinstance(rule, WeightedScores):
             log_weights = torch.as_tensor(np.log(rule.weights), dtype=torch.float32)
         elif not own_costs:
-            costs = torch.as_tensor(rule.costs, dtype=torch.float32)
+            costs = torch.tensor(rule.costs, dtype=torch.float32)
         self.register_buffer("log_weights", log_weights)
         self.register_buffer("costs", costs)
 

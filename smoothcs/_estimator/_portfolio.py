@@ -13,11 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from smoothcs._estimator._inputs import check_inputs, check_labels, is_dataset
 from smoothcs._torch import resolve_devices
 from smoothcs.attacks import l2_pgd
-from smoothcs.cost import CostMatrix
+from smoothcs.cost import CostMatrix, as_cost_matrix
 from smoothcs.portfolio import PortfolioCertificate, certify_portfolio
-from smoothcs.portfolio._certify import check_n_votes, read_prices
+from smoothcs.portfolio._certify import check_budgets, check_n_votes, read_prices
 
 Draw = partial[NDArray[np.int64]]
 
@@ -49,6 +50,7 @@ def certify(
     """
     prices = {"costs": costs, "max_cost": max_cost, "sampling": sampling}
     read_prices(y, len(y), cost, **prices)  # refused before anything is drawn
+    check_budgets(eps)
     votes = draw(check_n_votes(n_votes), purpose="portfolio")
     certificate = certify_portfolio(
         votes,
@@ -64,42 +66,54 @@ def certify(
 
 
 def attacked_risk(
-    draw: Draw, truth: NDArray[np.intp], prices: NDArray[np.float64], eps: Sequence[float]
+    clf: Any, X: Any, y: Any, eps: Sequence[float], *, costs: Any = None, cost_matrix: Any = None
 ) -> NDArray[np.float64] | None:
     """Return the mean cost (n_eps,) that an attack on the one-draw predictor reaches, if one can.
 
     Projected gradients of the expected answer move each input; fresh noise then tells what the
     answers cost. Up to the chance of that noise, no bound on the same inputs is below it. None if
-    the base classifier is no module or the inputs are no array. The two are ``draw.args``.
+    the base classifier is no module or the inputs are no array.
     """
-    module, X = draw.args
-    if not (isinstance(module, nn.Module) and isinstance(X, np.ndarray)):
+    X = check_inputs(clf, X, reset=False)
+    matrix = clf.cost_matrix_ if cost_matrix is None else cost_matrix
+    cost = as_cost_matrix(matrix, classes=clf.classes_)
+    truth, prices, _ = read_prices(
+        check_labels(X, y, clf), len(X), cost, costs=costs, max_cost=None, sampling="fixed"
+    )
+    draw: Draw = clf._draw(X, costs)
+    if is_dataset(X) or not isinstance(draw.args[0], nn.Module):
         return None
-    device = resolve_devices(draw.keywords["device"])[0]
-    module = deepcopy(module).to(device).eval()
-    scale = draw.keywords["noise_scale"]
+    module, inputs = draw.args
+    moved = (_moved(module, inputs, truth, float(budget), **draw.keywords) for budget in eps)
+    there = (partial(draw.func, module, x, **draw.keywords) for x in moved)
+    votes = [fresh_votes(draw, ATTACK_VOTES) for draw in there]
+    return np.array([(v * prices).sum(axis=1).mean() / ATTACK_VOTES for v in votes])
+
+
+def _moved(
+    module: nn.Module,
+    X: NDArray[np.float32],
+    truth: NDArray[np.intp],
+    eps: float,
+    *,
+    sigma: float,
+    noise_scale: NDArray[np.float32] | None,
+    device: Any,
+    **unused: Any,
+) -> NDArray[np.float32]:
+    """Return the inputs where the attack has moved them."""
+    place = resolve_devices(device)[0]
     attack = partial(
         l2_pgd,
-        module,
-        sigma=draw.keywords["sigma"],
+        deepcopy(module).to(place).eval(),
+        eps=eps,
+        sigma=sigma,
         n_noise=ATTACK_NOISE,
         n_steps=ATTACK_STEPS,
-        generator=torch.Generator(device).manual_seed(0),
-        noise_scale=None
-        if scale is None
-        else torch.as_tensor(scale.reshape(X.shape[1:]), device=device),
+        generator=torch.Generator(place).manual_seed(0),
+        noise_scale=None if noise_scale is None else torch.tensor(noise_scale).view(X.shape[1:]),
     )
-    found = []
-    for budget in eps:
-        moved = [
-            attack(x.to(device), target.to(device), eps=float(budget)).cpu().numpy()
-            for x, target in zip(
-                torch.as_tensor(X).split(ATTACK_ROWS),
-                torch.as_tensor(truth).split(ATTACK_ROWS),
-                strict=True,
-            )
-        ]
-        there = partial(draw.func, module, np.concatenate(moved), **draw.keywords)
-        votes = fresh_votes(there, ATTACK_VOTES)
-        found.append(float((votes * prices).sum(axis=1).mean() / ATTACK_VOTES))
-    return np.array(found)
+    parts = zip(
+        torch.tensor(X).split(ATTACK_ROWS), torch.tensor(truth).split(ATTACK_ROWS), strict=True
+    )
+    return torch.cat([attack(x.to(place), y.to(place)).cpu() for x, y in parts]).numpy()

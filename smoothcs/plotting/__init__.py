@@ -3,12 +3,14 @@
 from smoothcs.plotting._accuracy import CertifiedAccuracyDisplay
 from smoothcs.plotting._errors import RobustErrorDisplay
 from smoothcs.plotting._frontier import FrontierDisplay
+from smoothcs.plotting._portfolio import PortfolioDisplay
 from smoothcs.plotting._radii import RadiusDistributionDisplay
 from smoothcs.plotting._votes import VotesDisplay
 
 __all__ = [
     "CertifiedAccuracyDisplay",
     "FrontierDisplay",
+    "PortfolioDisplay",
     "RadiusDistributionDisplay",
     "RobustErrorDisplay",
     "VotesDisplay",

@@ -226,8 +226,7 @@ def test_batches_for_a_monitor_have_noise_of_their_own():
 
 def test_attack_reaches_the_truth_of_a_half_space_and_stays_below_the_bound():
     clf = wrap()
-    prices = np.array([1.0, 0.0]) * np.ones((N, 1))
-    reached = attacked_risk(clf._draw(X), Y, prices, [EPS])
+    reached = attacked_risk(clf, X, Y, [EPS])
     certificate = clf.certify_portfolio(X, Y, EPS, sampling="fixed")
     assert abs(reached[0] - worst_risk(X)) < 0.02
     assert reached[0] < certificate.risk
