@@ -10,7 +10,15 @@ from numpy.typing import ArrayLike
 
 from smoothcs._estimator._portfolio import attacked_risk
 from smoothcs._estimator._unwrap import final_step
-from smoothcs.plotting._common import BLUE, COLORS, GREY, ORANGE, no_figure_on_error, several_axes
+from smoothcs.plotting._common import (
+    BLUE,
+    COLORS,
+    GREY,
+    ORANGE,
+    UNITS,
+    no_figure_on_error,
+    several_axes,
+)
 from smoothcs.portfolio import PortfolioCertificate
 
 GREEN = COLORS[2]
@@ -56,7 +64,7 @@ class PortfolioDisplay:
     >>> certificate = certify_portfolio(votes, np.ones(2000, int), sigma=0.5, eps=[0.1, 0.2, 0.4])
     >>> display = PortfolioDisplay.from_certificate(certificate)
     >>> display.axes_[0].get_xlabel()
-    'attack budget eps (units of sigma)'
+    'attack budget eps (units of X)'
     """
 
     def __init__(
@@ -199,7 +207,7 @@ class PortfolioDisplay:
             label="without attack",
         )
         ax.set(
-            xlabel="attack budget eps (units of sigma)",
+            xlabel=f"attack budget eps ({UNITS})",
             ylabel="mean cost of an answer",
             ylim=(0, None),
             title=f"{c.n_inputs} inputs, alpha = {c.alpha:g}",
@@ -218,7 +226,7 @@ class PortfolioDisplay:
         ax.set(xscale="log", xlabel="votes per input", title=f"eps = {eps:g}")
         ax.set_xticks(votes, [str(n) for n in votes], minor=False)
         ax.minorticks_off()
-        ax.sharey(self.axes_[0])
+        ax.set_ylim(self.axes_[0].get_ylim())
 
 
 def _votes(n: int) -> str:
