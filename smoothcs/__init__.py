@@ -3,12 +3,19 @@
 from smoothcs._classifier import CostSensitiveSmoothedClassifier
 from smoothcs._estimator._certify import CertificationInterrupted
 from smoothcs._estimator._scale import category_scale
-from smoothcs._estimator._unwrap import certified_report, certify, certify_at
+from smoothcs._estimator._unwrap import (
+    certified_report,
+    certify,
+    certify_at,
+    certify_portfolio,
+    predict_one_draw,
+)
 from smoothcs._version import __version__
 from smoothcs.certification import Certificates, CertifiedAt, certify_votes
 from smoothcs.convex import ConvexRelaxationClassifier
 from smoothcs.cost import CostMatrix, example_costs
 from smoothcs.decision import WeightedVotes
+from smoothcs.portfolio import PortfolioCertificate
 from smoothcs.scoring import (
     best_under,
     certified_accuracy_scorer,
@@ -26,6 +33,7 @@ __all__ = [
     "ConvexRelaxationClassifier",
     "CostMatrix",
     "CostSensitiveSmoothedClassifier",
+    "PortfolioCertificate",
     "TunedDecisionClassifier",
     "TunedWeightsClassifier",
     "WeightedVotes",
@@ -37,9 +45,11 @@ __all__ = [
     "certified_scorer",
     "certify",
     "certify_at",
+    "certify_portfolio",
     "certify_votes",
     "example_costs",
     "neg_rob_cost_scorer",
+    "predict_one_draw",
     "rob_cs_scorer",
     "sample_votes",
 ]

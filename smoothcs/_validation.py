@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def check_real(
@@ -80,3 +81,32 @@ def check_n_jobs(value: Any) -> int | None:
     if value == 0:
         raise ValueError("n_jobs must be None or an integer other than 0; got 0.")
     return int(value)
+
+
+def check_noise_scale(scale: Any, shape: tuple[int, ...] | None) -> NDArray[np.float32]:
+    """Return a noise scale as float32 of the shape of an input, if that is known, or raise.
+
+    Raises
+    ------
+    TypeError
+        If it does not hold numbers.
+    ValueError
+        If it does not broadcast to ``shape``, holds a negative or infinite number or nan, or is 0
+        everywhere.
+    """
+    try:
+        with np.errstate(over="ignore"):  # becomes inf and is refused
+            array = np.asarray(scale, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise TypeError(f"noise_scale must hold numbers >= 0; got {scale!r}.") from None
+    try:
+        array = np.broadcast_to(array, array.shape if shape is None else shape)
+    except ValueError:
+        raise ValueError(
+            f"noise_scale must broadcast to the shape {shape} of an input; got shape {array.shape}."
+        ) from None
+    if not np.all((array >= 0) & np.isfinite(array)):
+        raise ValueError(f"noise_scale must hold finite numbers >= 0; got {scale!r}.")
+    if not array.any():
+        raise ValueError("noise_scale is 0 everywhere: without noise nothing can be certified.")
+    return np.ascontiguousarray(array)

@@ -20,8 +20,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from smoothcs._soft import NoiseDraws, frozen_running_statistics, noisy_logits, soft_log_prediction
-from smoothcs._validation import check_integer, check_positive, check_real
-from smoothcs.votes.noise import check_noise_scale
+from smoothcs._validation import (
+    check_integer,
+    check_noise_scale,
+    check_positive,
+    check_real,
+)
 
 
 def l2_pgd(

@@ -18,11 +18,12 @@ from sklearn.utils.validation import (
 from torch.utils.data import Dataset
 
 from smoothcs._labels import positions
+from smoothcs.votes._source import SameInputs
 
 
 def is_dataset(X: Any) -> bool:
     """Tell a torch Dataset, which is read item by item, from an array."""
-    return isinstance(X, Dataset)
+    return isinstance(X, Dataset | SameInputs)
 
 
 def check_inputs(estimator: Any, X: Any, *, reset: bool) -> Any:

@@ -14,8 +14,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import check_is_fitted
 
-from smoothcs._validation import check_real
-from smoothcs.votes.noise import check_noise_scale
+from smoothcs._validation import check_noise_scale, check_real
 
 Floats = NDArray[np.float64]
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from smoothcs.certification import Certificates, CertifiedAt
+from smoothcs.portfolio import PortfolioCertificate
 
 
 def final_step(estimator: Any, X: Any) -> tuple[Any, Any]:
@@ -108,6 +110,55 @@ def certify_at(model: Any, X: Any, y: Any = None, eps: Any = None, **options: An
     clf, X, passed = _unwrapped(model, X, "certify_at")
     found: CertifiedAt = clf.certify_at(X, y, eps, **options)
     return replace(found, model=_describe(clf, passed))
+
+
+def certify_portfolio(
+    model: Any, X: Any, y: Any = None, eps: Any = None, **options: Any
+) -> PortfolioCertificate:
+    """Bound the mean cost under attack of a model that answers from one noisy copy.
+
+    Parameters
+    ----------
+    model, X, y
+        As in :func:`smoothcs.certify`.
+    eps : float or array-like (n_eps,), default=None
+        Attack budgets, in the units of what reaches the smoothed classifier. If None, its own.
+    **options
+        Those of :meth:`CostSensitiveSmoothedClassifier.certify_portfolio`.
+
+    Returns
+    -------
+    certificate : PortfolioCertificate
+        Of :func:`smoothcs.predict_one_draw`.
+
+    Raises
+    ------
+    TypeError
+        If nothing in ``model`` answers from one noisy copy.
+    """
+    clf, X, _ = _unwrapped(model, X, "certify_portfolio")
+    found: PortfolioCertificate = clf.certify_portfolio(X, y, eps, **options)
+    return found
+
+
+def predict_one_draw(model: Any, X: Any, costs: Any = None) -> NDArray[Any]:
+    """Answer from one noisy copy of each input, with a model that ends in a smoothed classifier.
+
+    Parameters
+    ----------
+    model, X
+        As in :func:`smoothcs.certify`.
+    costs : array-like (n, m, m), default=None
+        Costs of each example, by which "min-cost" decides.
+
+    Returns
+    -------
+    labels : ndarray (n,)
+        See :meth:`CostSensitiveSmoothedClassifier.predict_one_draw`.
+    """
+    clf, X, _ = _unwrapped(model, X, "predict_one_draw")
+    labels: NDArray[Any] = clf.predict_one_draw(X, costs)
+    return labels
 
 
 def certified_report(model: Any, X: Any, y: Any = None, **options: Any) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smoothcs._validation import check_choice, check_positive, check_probability
+from smoothcs._validation import check_choice, check_integer, check_positive, check_probability
 from smoothcs.bounds.binomial import check_votes
-from smoothcs.cost import as_cost_matrix
+from smoothcs.cost import CostMatrix, as_cost_matrix
 from smoothcs.portfolio._bound import Floats, Ints, Rows, read_rows, risk_bounds
 from smoothcs.portfolio._mean import upper_mean
 
@@ -189,23 +189,15 @@ def certify_portfolio(
     alpha = check_probability("alpha", alpha)
     check_choice("sampling", sampling, SAMPLINGS)
     budgets = check_budgets(eps)
-    counts = check_votes("votes", votes)
-    n_votes = _check_sum(counts)
     if costs is not None and cost_matrix is not None:
         raise TypeError("cost_matrix and costs are two ways to say the same; pass one of them.")
+    counts = check_votes("votes", votes)
+    n_votes = _check_sum(counts)
     n_classes = counts.shape[1]
     cost = as_cost_matrix(cost_matrix, classes=classes, n_classes=n_classes)
-    truth = cost.encode(y)
-    if truth.shape != (len(counts),):
-        raise ValueError(
-            f"y must hold one label per row of votes; got {len(truth)} of {len(counts)}."
-        )
-    if costs is None:
-        prices, caps = cost.matrix[truth], cost.matrix.max(axis=1)
-    else:
-        prices = _check_costs(costs, truth, n_classes)
-        caps = np.full(n_classes, _check_max_cost(max_cost, prices, sampling))
-    labels = np.arange(n_classes) if cost.classes is None else cost.classes
+    truth, prices, caps = read_prices(
+        y, len(counts), cost, costs=costs, max_cost=max_cost, sampling=sampling
+    )
 
     order = np.random.default_rng(0).permutation(len(counts))
     counts, prices, truth = counts[order], prices[order], truth[order]
@@ -240,8 +232,28 @@ def certify_portfolio(
         sampling=sampling,
         n_inputs=len(counts),
         n_votes=n_votes,
-        classes=labels,
+        classes=cost.labels,
     )
+
+
+def read_prices(
+    y: ArrayLike,
+    n_inputs: int,
+    cost: CostMatrix,
+    *,
+    costs: ArrayLike | None,
+    max_cost: float | None,
+    sampling: str,
+) -> tuple[NDArray[np.intp], Floats, Floats]:
+    """Return true classes, costs of the answers (n_inputs, m), and the largest cost by class."""
+    truth = cost.encode(y)
+    if truth.shape != (n_inputs,):
+        raise ValueError(f"y must hold one label per row of votes; got {len(truth)} of {n_inputs}.")
+    if costs is None:
+        return truth, cost.matrix[truth], cost.matrix.max(axis=1)
+    n_classes = len(cost.labels)
+    prices = _check_costs(costs, truth, n_classes)
+    return truth, prices, np.full(n_classes, _check_max_cost(max_cost, prices, sampling))
 
 
 def _round_up(bound: float) -> str:
@@ -250,6 +262,13 @@ def _round_up(bound: float) -> str:
         return "0"
     unit = 10.0 ** (np.floor(np.log10(bound)) - 3)
     return f"{np.ceil(bound / unit) * unit:.6g}"
+
+
+def check_n_votes(n_votes: Any) -> int:
+    """Return a number of votes per input that a certificate can use, or raise."""
+    if check_integer("n_votes", n_votes) > MOST_VOTES:
+        raise ValueError(f"n_votes must be from 1 to {MOST_VOTES}; got {n_votes}.")
+    return int(n_votes)
 
 
 def check_budgets(eps: Any) -> Floats:

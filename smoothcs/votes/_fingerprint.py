@@ -46,12 +46,13 @@ def votes_of_one(
     purpose: str,
     batch_size: int,
     observe: Callable[[torch.Tensor], object],
+    row: int = 0,
 ) -> np.ndarray:
     """Return the votes of one input; ``observe`` is shown the outputs, those of padding last."""
     assert forward.n_classes is not None
     finished: list[Input] = []
     scheduler = Scheduler(
-        Source(x[None]),
+        Source(x[None], names=np.array([row])),
         lambda index, counts: np.full(len(index), n),
         key,
         purpose,

@@ -28,7 +28,7 @@ followed by one line for every finished input:
 ==============  ===================================================================================
 field           content
 ==============  ===================================================================================
-``purpose``     ``"selection"``, ``"estimation"`` or ``"prediction"``
+``purpose``     ``"selection"``, ``"estimation"``, ``"prediction"`` or ``"portfolio"``
 ``index``       index of the input
 ``input``       digest of its content (:func:`smoothcs.votes.noise.content_digest`)
 ``schedule``    digest of the schedule: the number of votes asked for or, of sequential votes, what

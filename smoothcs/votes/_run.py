@@ -142,7 +142,7 @@ class LocalRun:
         )
         return found[:PROBES]
 
-    def vote_again(self, x: np.ndarray, n: int) -> tuple[np.ndarray, int]:
+    def vote_again(self, x: np.ndarray, row: int, n: int) -> tuple[np.ndarray, int]:
         """Return the votes of one input, and how many of them rounding may have changed."""
         ties = NearTies(n, self._settings.precision)
         votes = self._votes_of_one(
@@ -152,6 +152,7 @@ class LocalRun:
             purpose=self._settings.purpose,
             batch_size=self.batch_size,
             observe=ties,
+            row=row,
         )
         return votes, ties.count
 

@@ -5,13 +5,13 @@ counted. Several inputs share a batch, noise is drawn block by block where it is
 in proportion to the batch, whatever ``n`` is.
 
 What is promised about equal votes: the *noise* of an input depends on the key, the content of the
-input, the purpose and the kind of device, and on nothing else (:mod:`smoothcs.votes.noise`): not
-on the batch size, the other inputs or their order, the number of threads, processes or devices, nor
-on ``n``, whose draws begin with those of every smaller ``n``. Votes are then equal as far as the
-classifier gives equal labels to a row whatever batch it is in. All forward passes of a call have
-the same shape, so that this is so for nearly all modules at a given ``batch_size``; between batch
-sizes the last bit of a logit may differ, and with it the label of a row whose two largest logits
-agree to about seven digits (one in some millions).
+input, the purpose and the kind of device (and, for a portfolio, on the row), and on nothing else
+(:mod:`smoothcs.votes.noise`): not on the batch size, the other inputs or their order, the number of
+threads, processes or devices, nor on ``n``, whose draws begin with those of every smaller ``n``.
+Votes are then equal as far as the classifier gives equal labels to a row whatever batch it is in.
+All forward passes of a call have the same shape, so that this is so for nearly all modules at a
+given ``batch_size``; between batch sizes the last bit of a logit may differ, and with it the label
+of a row whose two largest logits agree to about seven digits (one in some millions).
 
 A certificate applies to the classifier that was run. A module that votes in bfloat16 is another
 classifier than the same module in float32: certify and predict with the same ``precision``.
@@ -30,7 +30,13 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from smoothcs._validation import check_choice, check_integer, check_n_jobs, check_positive
+from smoothcs._validation import (
+    check_choice,
+    check_integer,
+    check_n_jobs,
+    check_noise_scale,
+    check_positive,
+)
 from smoothcs.votes._fingerprint import ENOUGH, VOTED_AGAIN, agree
 from smoothcs.votes._forward import PRECISIONS
 from smoothcs.votes._progress import Progress
@@ -46,7 +52,7 @@ from smoothcs.votes._run import (
 )
 from smoothcs.votes._scheduler import Input, Schedule
 from smoothcs.votes._source import Source
-from smoothcs.votes.noise import PURPOSES, NoiseLaw, check_noise_scale, content_digest, make_key
+from smoothcs.votes.noise import PURPOSES, NoiseLaw, content_digest, make_key
 
 __all__ = ["PRECISIONS", "FixedNumber", "VotesInterrupted", "sample_votes"]
 
@@ -131,8 +137,10 @@ def sample_votes(
     n_classes : int, optional
         Number of classes; needed for a classifier that returns labels, checked for one that returns
         logits.
-    purpose : {"selection", "estimation", "prediction"}, default="estimation"
-        What the votes are for. Different purposes never share noise.
+    purpose : {"selection", "estimation", "prediction", "portfolio"}, default="estimation"
+        What the votes are for. Different purposes never share noise. Votes for "portfolio" are
+        independent between rows, as :func:`smoothcs.portfolio.certify_portfolio` needs them; for
+        all others, equal rows of X have equal votes.
     random_state : None, int, 32 bytes, RandomState or Generator, default=None
         The key of the noise, see :func:`smoothcs.votes.noise.make_key`. None draws a
         fresh secret one.
@@ -332,7 +340,7 @@ class _Sampling:
             enough = int(np.searchsorted(record.looks.sum(axis=1), ENOUGH))
             votes = record.looks[min(enough, len(record.looks) - 1)]
             x = self._source.get(record.index)
-            again, near_ties = self._ask("vote_again", x, int(votes.sum()))
+            again, near_ties = self._ask("vote_again", x, record.index, int(votes.sum()))
             if np.abs(again - votes).sum() > 2 * near_ties:
                 raise ValueError(
                     f"{name} holds votes of another classifier: of {votes.sum()} noisy copies of "

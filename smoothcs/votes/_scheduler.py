@@ -98,7 +98,7 @@ class Scheduler:
         self._source = source
         self._schedule = schedule
         self._key = key
-        self._purpose = purpose
+        self.purpose = purpose
         self._n_classes = n_classes
         self._on_finished = on_finished
         self._on_votes = on_votes
@@ -140,7 +140,7 @@ class Scheduler:
 
     def _cut(self, owner: Input, length: int, device: torch.device) -> Lease:
         # Leases end where blocks end, so that two workers seldom draw the same block.
-        block = block_draws(owner.stream.size, device.type)
+        block = block_draws(owner.stream.size, device.type, self.purpose)
         first = owner.issued
         stop = min(owner.target, -(-(first + length) // block) * block)
         owner.issued = stop
@@ -169,13 +169,13 @@ class Scheduler:
 
     def _read(self, position: int) -> Input:
         x = self._source.get(position)
-        digest = content_digest(x)
+        digest, name = content_digest(x), int(self._source.names[position])
         return Input(
             position=position,
-            name=int(self._source.names[position]),
+            name=name,
             x=torch.from_numpy(x.copy()).view(-1),
             digest=digest,
-            stream=NoiseStream(self._key, digest, self._purpose, x.shape),
+            stream=NoiseStream(self._key, digest, self.purpose, x.shape, name),
             counts=np.zeros(self._n_classes + 1, dtype=np.int64),
         )
 

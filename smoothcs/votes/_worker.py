@@ -59,7 +59,7 @@ class Worker:
         self._scale: torch.Tensor | None = None
         if noise.scale is not None:
             self._scale = torch.tensor(noise.scale, device=self._noise_device)
-        self._block_draws = block_draws(self._size, self._noise_device.type)
+        self._block_draws = block_draws(self._size, self._noise_device.type, scheduler.purpose)
         self._block: torch.Tensor | None = None
         self._block_of: tuple[Input, int] | None = None
         self._batch_size = batch_size

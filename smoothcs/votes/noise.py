@@ -7,6 +7,10 @@ input gets the same draws in any batch size, position, shard, process or resumed
 never share noise. Two *identical* inputs share their draws: each of their certificates has the
 stated failure probability, but they fail together.
 
+A claim about many inputs at once (:mod:`smoothcs.portfolio`) needs votes that are independent
+between inputs, repeated ones included. So the purpose "portfolio" has the index of the row in its
+seed as well: the draws of an input are then those of its place in ``X``.
+
 The certificates assume that whoever chose the input did not know the noise. A public key (an
 integer ``random_state``) lets anybody who knows it before choosing the input look for inputs whose
 draws happen to flatter a class. Integers are for reproducible experiments; ``None`` draws a fresh
@@ -26,7 +30,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -51,13 +55,14 @@ class NoiseLaw(NamedTuple):
         return None if self.scale is None else content_digest(self.scale).hex()
 
 
-PURPOSES = ("selection", "estimation", "prediction")
+PURPOSES = ("selection", "estimation", "prediction", "portfolio")
 KEY_BYTES = 32
 
 # A block is large enough that seeding it costs a few percent of drawing it, and small enough that
 # it stays in the cache of one core and that 100 draws do not waste much of it. Launching a kernel
 # is dear, so blocks on a GPU are larger. (floats, draws) at most:
 _BLOCK_LIMITS = {"cpu": (2**17, 128), "cuda": (2**19, 1024)}
+_FEW_DRAWS = {"cpu": 4, "cuda": 32}  # of a portfolio, which has about 10 votes per input
 
 
 def make_key(
@@ -110,35 +115,6 @@ def make_key(
     )
 
 
-def check_noise_scale(scale: Any, shape: tuple[int, ...] | None) -> NDArray[np.float32]:
-    """Return a noise scale as float32 of the shape of an input, if that is known, or raise.
-
-    Raises
-    ------
-    TypeError
-        If it does not hold numbers.
-    ValueError
-        If it does not broadcast to ``shape``, holds a negative or infinite number or nan, or is 0
-        everywhere.
-    """
-    try:
-        with np.errstate(over="ignore"):  # becomes inf and is refused
-            array = np.asarray(scale, dtype=np.float32)
-    except (TypeError, ValueError):
-        raise TypeError(f"noise_scale must hold numbers >= 0; got {scale!r}.") from None
-    try:
-        array = np.broadcast_to(array, array.shape if shape is None else shape)
-    except ValueError:
-        raise ValueError(
-            f"noise_scale must broadcast to the shape {shape} of an input; got shape {array.shape}."
-        ) from None
-    if not np.all((array >= 0) & np.isfinite(array)):
-        raise ValueError(f"noise_scale must hold finite numbers >= 0; got {scale!r}.")
-    if not array.any():
-        raise ValueError("noise_scale is 0 everywhere: without noise nothing can be certified.")
-    return np.ascontiguousarray(array)
-
-
 def content_digest(x: np.ndarray) -> bytes:
     """Return a 32-byte digest of one input: its shape and its values as float32."""
     x = np.ascontiguousarray(x, dtype="<f4")
@@ -147,14 +123,17 @@ def content_digest(x: np.ndarray) -> bytes:
     return hasher.digest()
 
 
-def block_draws(size: int, device_type: str = "cpu") -> int:
+def block_draws(size: int, device_type: str = "cpu", purpose: str = "estimation") -> int:
     """Return how many draws make a block, for inputs of ``size`` numbers: a power of two.
 
-    It depends on nothing but the size of an input and the kind of device, so that the draws of an
-    input do not depend on the batch size.
+    It depends on nothing but the size of an input, the kind of device and the purpose, so that the
+    draws of an input do not depend on the batch size.
     """
     size = check_integer("size", size)
-    max_floats, max_draws = _BLOCK_LIMITS["cuda" if device_type == "cuda" else "cpu"]
+    kind = "cuda" if device_type == "cuda" else "cpu"
+    max_floats, max_draws = _BLOCK_LIMITS[kind]
+    if purpose == "portfolio":
+        max_draws = _FEW_DRAWS[kind]
     draws = min(max(max_floats // size, 1), max_draws)
     return 1 << (draws.bit_length() - 1)
 
@@ -168,10 +147,12 @@ class NoiseStream:
         The key, see :func:`make_key`.
     digest : bytes
         The content of the input, see :func:`content_digest`.
-    purpose : {"selection", "estimation", "prediction"}
+    purpose : {"selection", "estimation", "prediction", "portfolio"}
         What the votes are for.
     shape : tuple of int
         Shape of the input.
+    row : int, default=0
+        Index of the input; it makes a difference to the purpose "portfolio" alone.
 
     Examples
     --------
@@ -184,9 +165,13 @@ class NoiseStream:
     (torch.Size([128, 192]), torch.float32)
     """
 
-    def __init__(self, key: bytes, digest: bytes, purpose: str, shape: tuple[int, ...]) -> None:
-        check_choice("purpose", purpose, PURPOSES)
+    def __init__(
+        self, key: bytes, digest: bytes, purpose: str, shape: tuple[int, ...], row: int = 0
+    ) -> None:
+        self.purpose = check_choice("purpose", purpose, PURPOSES)
         self.size = int(np.prod(shape, dtype=np.int64))
+        if purpose == "portfolio":
+            digest += row.to_bytes(8, "little")
         self._key = hashlib.blake2b(
             digest, key=key, digest_size=KEY_BYTES, person=purpose.encode()
         ).digest()
@@ -219,7 +204,7 @@ class NoiseStream:
         """
         device = torch.device("cpu") if generator is None else generator.device
         if out is None:
-            draws = block_draws(self.size, device.type)
+            draws = block_draws(self.size, device.type, self.purpose)
             out = torch.empty((draws, self.size), dtype=torch.float32, device=device)
         seed = hashlib.blake2b(index.to_bytes(8, "little"), key=self._key).digest()
         if generator is None or device.type == "cpu":
