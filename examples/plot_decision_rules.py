@@ -61,7 +61,7 @@ for name, objective in models.items():
         random_state=0,
     )
     tuned[name] = TunedDecisionClassifier(
-        clf, validation=3, n_votes=300, max_accuracy_loss=0.01, random_state=0
+        clf, weigh="votes", validation=3, n_votes=300, max_accuracy_loss=0.01, random_state=0
     ).fit(X_train, y_train)
     print(f"{name}: {tuned[name].tuned_}")
 

@@ -260,7 +260,8 @@ class ScoreTable:
         stop = rows[-1] + 1
         weights = np.exp(STEP * (steps - steps.max())).astype(np.float32)
         scores = self.scores[:, self.start[rows[0]] : self.start[stop]]
-        weighted = scores.astype(np.float32) * weights[:, None]
+        weighted = torch.from_numpy(scores).float().numpy()  # several times as fast as NumPy's
+        weighted *= weights[:, None]
         inside, a_in = _leader(weighted, np.flatnonzero(chosen))
         outside, a_out = _leader(weighted, np.flatnonzero(~chosen))
         with np.errstate(divide="ignore"):
@@ -339,11 +340,11 @@ def _most(copies: int, n_targets: NDArray[np.int64], bounds: Any, eta: float) ->
 
 def _leader(
     weighted: NDArray[np.float32], classes: NDArray[np.intp]
-) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
     """Largest score and its class, the lowest at a tie, among some classes."""
     best = weighted[classes[0]].copy()
-    who = np.full(best.shape, classes[0])
-    for k in classes[1:]:
+    who = np.full(best.shape, classes[0], dtype=np.int16)
+    for k in classes[1:].astype(np.int16):
         np.copyto(who, k, where=weighted[k] > best)
         np.maximum(best, weighted[k], out=best)
     return best, who
