@@ -3,7 +3,8 @@
     python -m benchmarks.portfolio --data DIR [--only PART] [--runs 100000]
 
 DIR holds certification_logs/*.tsv.gz (per-image logs of published CIFAR-10 models),
-tabular/give_me_credit.csv.gz and fashion_mnist.npz; the parts "validity", "solver" and "time" need no data.
+tabular/give_me_credit.csv.gz and fashion_mnist.npz; the parts "validity", "solver" and "time" need
+no data.
 """
 
 from __future__ import annotations
