@@ -6,6 +6,7 @@ from typing_extensions import reveal_type
 
 import smoothcs
 from smoothcs import CostMatrix, CostSensitiveSmoothedClassifier, WeightedVotes
+from smoothcs.certification import with_costs
 from smoothcs.plotting import CertifiedAccuracyDisplay, RobustErrorDisplay, VotesDisplay
 
 rng = np.random.default_rng(0)
@@ -26,7 +27,7 @@ reveal_type(certificates.radius_group)
 reveal_type(certificates.rob_cs(0.1))
 reveal_type(certificates.rob_cs([0.1, 0.2]))
 reveal_type(certificates.robust_error_matrix(0.1))
-reveal_type(certificates.with_costs({(0, 1): 1.0}))
+reveal_type(with_costs(certificates, {(0, 1): 1.0}))
 reveal_type(smoothcs.Certificates.load("certificates.npz"))
 reveal_type(clf.certify_radius(X, y))
 

@@ -136,7 +136,7 @@ def test_certified_cross_validation_under_metadata_routing(iris):
             X,
             y,
             cv=3,
-            scoring=certified_scorer(0.2),
+            scoring=certified_scorer(0.2).set_score_request(sample_weight=True),
             params={"sample_weight": weight},
             return_estimator=True,
         )

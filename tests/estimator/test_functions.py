@@ -130,7 +130,7 @@ def test_what_was_unwrapped_is_saved(case, tmp_path):
 def test_a_tuned_classifier_certifies_its_own_decision():
     model = tune()
     found = smoothcs.certify(model, X, Y)
-    assert found.decision.weights.tolist() == list(model.label_weights_.values())
+    assert found.decision.inside.weights.tolist() == list(model.label_weights_.values())
     assert_same(model.certify(X, Y), found)
     assert_same(model.certify_at(X, Y, 0.1), smoothcs.certify_at(model, X, Y, 0.1))
 

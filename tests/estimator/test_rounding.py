@@ -8,6 +8,7 @@ from _small import X, Y, by_distance, wrap
 from scipy.special import ndtr
 
 from smoothcs import CostSensitiveSmoothedClassifier, certify_votes, sample_votes
+from smoothcs.certification import with_costs
 
 LARGE = np.array([[0.5, 1e8, 2.0], [0.1, 3.0, 1.0]])
 
@@ -125,7 +126,7 @@ def test_costs_and_error_matrices_of_other_costs_keep_it():
     clf = wrap(lambda x: by_distance(x - 1e4), sigma=0.5)
     found = clf.certify(X + np.float32(1e4), Y)
     np.testing.assert_array_equal(
-        found.with_costs(found.cost_matrix).radius_pair, found.radius_pair
+        with_costs(found, found.cost_matrix).radius_pair, found.radius_pair
     )
     i = int(np.nanargmax(found.radius_pair[:, 1]))
     one, eps = found[[i]], float(found.radius_pair[i, 1])

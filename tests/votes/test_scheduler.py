@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from smoothcs.votes import draw_votes
+from smoothcs.votes import sample_votes
 from smoothcs.votes._sample import VotesInterrupted
 
 X = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
@@ -33,7 +33,7 @@ class Looks:
 
 def draw(schedule, classifier=labels, **params):
     options = {"n_classes": 3, "random_state": 0, "batch_size": 256} | params
-    return draw_votes(classifier, X, schedule, 0.5, **options)
+    return sample_votes(classifier, X, schedule, 0.5, **options)
 
 
 def test_few_calls_ask_about_many_inputs():
