@@ -18,7 +18,7 @@ from smoothcs import CostSensitiveSmoothedClassifier
 from smoothcs.votes import VotesInterrupted, sample_votes
 from smoothcs.votes import _resume as resume
 from smoothcs.votes._resume import ResumeFile
-from smoothcs.votes.noise import content_digest, make_key
+from smoothcs.votes.noise import NoiseLaw, content_digest, make_key
 
 N_INPUTS, N = 40, 2000
 X = np.random.default_rng(0).normal(size=(N_INPUTS, 6)).astype(np.float32)
@@ -377,7 +377,7 @@ def outputs_of(path):
 def test_a_file_that_appears_meanwhile_is_not_replaced(path, reference, monkeypatch):
     """Two runs begin with the same new file: the second must not take it from the first."""
     header = resume.header_of(
-        sigma=1.0, key=make_key(0), precision="float32", on_cuda=False, n_classes=3,
+        noise=NoiseLaw(1.0), key=make_key(0), precision="float32", on_cuda=False, n_classes=3,
         batch_size=256, digest=content_digest(X[0]), outputs=outputs_of(path),
     )  # fmt: skip
     first, create = [], ResumeFile._create
