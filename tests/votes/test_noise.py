@@ -16,9 +16,9 @@ from smoothcs.votes.noise import NoiseStream, block_draws, content_digest, make_
 SIZE = 64
 
 
-def stream(seed=0, value=0.0, purpose="estimation", size=SIZE):
+def stream(seed=0, value=0.0, purpose="estimation", size=SIZE, row=0):
     x = np.full(size, value, dtype=np.float32)
-    return NoiseStream(make_key(seed), content_digest(x), purpose, x.shape)
+    return NoiseStream(make_key(seed), content_digest(x), purpose, x.shape, row)
 
 
 def draws(blocks, sigma=1.0, **kwargs):
@@ -81,6 +81,8 @@ PAIRS = {
     "selection and estimation": ({"purpose": "selection"}, {"purpose": "estimation"}),
     "selection and prediction": ({"purpose": "selection"}, {"purpose": "prediction"}),
     "estimation and prediction": ({"purpose": "estimation"}, {"purpose": "prediction"}),
+    "estimation and portfolio": ({"purpose": "estimation"}, {"purpose": "portfolio"}),
+    "rows of a portfolio": ({"purpose": "portfolio", "row": 3}, {"purpose": "portfolio", "row": 4}),
 }
 
 
