@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from smoothcs.sequential._together import Together
-from smoothcs.votes import draw_votes, sample_votes
+from smoothcs.votes import sample_votes
 
 SIGMA, EPS, BATCH = 0.5, 0.25, 4096
 
@@ -97,7 +97,7 @@ def main() -> None:
             ),
             clock,
         )  # fmt: skip
-        votes = draw_votes(net, X, schedule, SIGMA)
+        votes = sample_votes(net, X, schedule, SIGMA)
         return schedule, int(selection.sum() + votes.sum())
 
     def bare(n: int) -> None:
