@@ -80,7 +80,7 @@ class VotesDisplay(CertificatesDisplay):
     >>> print(display.ax_[-1].get_title())
     predicted: malignant
     not called benign
-    within 0.888 (units of X)
+    within 0.889 (units of X)
     """
 
     def __init__(
