@@ -27,7 +27,8 @@ from smoothcs import CostSensitiveSmoothedClassifier, category_scale, example_co
 from smoothcs.modules import MLP
 from smoothcs.plotting import CertifiedBillDisplay
 
-loans = pd.read_csv(Path(__file__).with_name("german_credit.csv.gz"))
+folder = Path("examples") if Path("examples").is_dir() else Path()
+loans = pd.read_csv(folder / "german_credit.csv.gz")  # its licence is in german_credit.txt
 X, y = loans.drop(columns=["label", "split"]), loans["label"]
 costs = example_costs(
     false_positive=0.1 * loans["amount_dm"],
