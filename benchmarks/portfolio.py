@@ -269,8 +269,8 @@ def images(data: Path) -> None:
     bounds = clf.certify_portfolio(some, labels, budgets, sampling="fixed")
     print(bounds)
     reached = attacked_risk(clf, some, labels, budgets)
-    votes = clf.portfolio_votes(some[:500], 2000)
-    q = 1 - votes[np.arange(500), labels[:500]] / 2000
+    votes = clf.portfolio_votes(some[:500], 10_000)
+    q = 1 - votes[np.arange(500), labels[:500]] / 10_000
     for eps, bound, attack in zip(budgets, bounds.risk, reached, strict=True):
         worst = risk_under_attack(q, eps / clf.sigma).mean()
         print(
