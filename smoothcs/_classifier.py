@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from typing_extensions import Self
 
-from smoothcs._estimator._base import base_classifier, check_costs, with_costs
+from smoothcs._estimator._base import base_classifier, with_costs
 from smoothcs._estimator._certify import (
     certify_at_eps,
     certify_radii,
@@ -66,7 +66,7 @@ from smoothcs._validation import (
 )
 from smoothcs.certification import Certificates, CertifiedAt, certify_votes
 from smoothcs.certification._metrics import SCORES
-from smoothcs.cost import CostMatrix, as_cost_matrix
+from smoothcs.cost import CostMatrix, as_cost_matrix, check_costs
 from smoothcs.decision import BOUNDS, WeightedVotes, read_decision
 from smoothcs.objectives import resolve_objective
 from smoothcs.portfolio import PortfolioCertificate

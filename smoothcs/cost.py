@@ -674,6 +674,42 @@ def example_costs(
     return costs
 
 
+def check_costs(costs: Any, n_inputs: int, n_classes: int) -> NDArray[np.float32] | None:
+    """Return the costs of each example as float32 (n, m, m), or raise.
+
+    Raises
+    ------
+    ValueError
+        If there is not one matrix of costs >= 0 per input.
+    """
+    if costs is None:
+        return None
+    wanted = (n_inputs, n_classes, n_classes)
+    try:
+        with np.errstate(over="ignore"):  # becomes inf and is refused
+            array = np.asarray(costs, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"costs must hold numbers, in shape {wanted}; got {type(costs).__name__}."
+        ) from None
+    if array.shape != wanted:
+        raise ValueError(
+            f"costs must have shape {wanted}, a matrix (true class, answer) per row of X; got "
+            f"{array.shape}."
+        )
+    if not np.all((array >= 0) & np.isfinite(array)):
+        i, y, k = np.argwhere(~((array >= 0) & np.isfinite(array)))[0]
+        raise ValueError(
+            f"costs must be finite and >= 0; costs[{i}, {y}, {k}] is {array[i, y, k]}."
+        )
+    unpriced = np.flatnonzero(~array.any(axis=(1, 2)))
+    if len(unpriced):
+        raise ValueError(
+            f"costs of row {unpriced[0]} are all 0: no answer would be better than another."
+        )
+    return array
+
+
 def _check_prices(name: str, values: Any) -> NDArray[np.float32]:
     array = np.asarray(values)
     if array.dtype.kind not in "iuf" or array.ndim > 1:

@@ -11,7 +11,6 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from torch.utils.data import Dataset
 
-from smoothcs._estimator._base import check_costs
 from smoothcs._estimator._inputs import (
     check_inputs,
     check_labels,
@@ -20,7 +19,7 @@ from smoothcs._estimator._inputs import (
     is_dataset,
 )
 from smoothcs._estimator._state import portable_state, restored_state
-from smoothcs.cost import CostMatrix, as_cost_matrix
+from smoothcs.cost import CostMatrix, as_cost_matrix, check_costs
 
 
 class ArrayDataset(Dataset):

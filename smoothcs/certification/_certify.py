@@ -36,6 +36,7 @@ from smoothcs._validation import (
     check_blockers,
     check_choice,
     check_integer,
+    check_noise_scale,
     check_positive,
     check_probability,
 )
@@ -43,7 +44,7 @@ from smoothcs.bounds.binomial import check_counts, check_votes
 from smoothcs.bounds.geometry import blocker_radius
 from smoothcs.certification._certificates import Certificates
 from smoothcs.certification._core import sensitive_rows, settle
-from smoothcs.cost import as_cost_matrix
+from smoothcs.cost import as_cost_matrix, check_costs
 from smoothcs.decision import BOUNDS, WeightedVotes, as_decision
 from smoothcs.decision._radii import Problem, Radii, raw_radii
 
@@ -130,9 +131,9 @@ def certify_votes(
     model : str, default=None
         A note of what certified, kept in the certificates.
     costs : array-like of shape (n_inputs, n_classes, n_classes), default=None
-        Costs of each example, for the metrics in money; kept in the certificates.
+        Costs >= 0 of each example, for the metrics in money; kept in the certificates.
     noise_scale : array-like, default=None
-        Scale of the noise of each entry of an input, kept in the certificates.
+        Scale >= 0 of the noise of each entry of an input, kept in the certificates.
 
     Returns
     -------
@@ -187,6 +188,7 @@ def certify_votes(
     rule = as_decision(decision, cost.labels)
     trials, n = _check_n(votes, n, rule, alpha, bound)
     error = _check_error(input_error, len(votes))
+    own = check_costs(costs, *votes.shape)
 
     top = rule.winner(picked)
     omega, dropped, truth = sensitive_rows(cost, top, y, harmless_errors)
@@ -219,8 +221,8 @@ def certify_votes(
         decision=rule,
         input_error=float(error[0]) if np.ndim(input_error) == 0 else error,
         model=model,
-        costs=None if costs is None else np.asarray(costs, dtype=np.float32),
-        noise_scale=None if noise_scale is None else np.asarray(noise_scale, dtype=np.float32),
+        costs=own,
+        noise_scale=None if noise_scale is None else check_noise_scale(noise_scale, None),
     )
 
 

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from smoothcs._estimator._base import check_costs
 from smoothcs._estimator._fit import TrainedClassifier, check_training_data, draw_seed
 from smoothcs._estimator._inputs import (
     check_inputs,
@@ -42,6 +41,7 @@ from smoothcs.convex._bounds import (
 )
 from smoothcs.convex._margins import CertifiedMargins
 from smoothcs.convex._objectives import CostSensitiveRobust, OverallRobust, TrainingBall
+from smoothcs.cost import check_costs
 from smoothcs.objectives import CostSensitiveCrossEntropy, Objective
 
 __all__ = ["ConvexRelaxationClassifier"]

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smoothcs._estimator._base import check_costs
 from smoothcs._validation import (
     check_choice,
     check_integer,
@@ -23,7 +22,7 @@ from smoothcs._validation import (
 )
 from smoothcs.bounds.binomial import check_votes, clopper_pearson_lower, clopper_pearson_upper
 from smoothcs.certification import Certificates
-from smoothcs.cost import CostMatrix, as_cost_matrix
+from smoothcs.cost import CostMatrix, as_cost_matrix, check_costs
 from smoothcs.decision import WeightedVotes
 from smoothcs.tuning._frontier import (
     STEP,

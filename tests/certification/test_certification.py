@@ -704,3 +704,20 @@ def test_smallest_n_of_the_exact_bound_is_where_it_starts_to_certify(alpha):
     n = smallest_n(alpha, "exact")
     assert exact_rejects(n, 0, n, 0.0, alpha)
     assert not exact_rejects(n - 1, 0, n - 1, 0.0, alpha)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("costs", np.ones((2, 2)), r"costs must have shape \(2, 2, 2\)"),
+        ("costs", np.full((2, 2, 2), -1.0), r"costs\[0, 0, 0\] is -1"),
+        ("costs", np.full((2, 2, 2), np.nan), r"costs\[0, 0, 0\] is nan"),
+        ("costs", np.zeros((2, 2, 2)), "costs of row 0 are all 0"),
+        ("noise_scale", [1.0, -1.0], "finite numbers >= 0"),
+        ("noise_scale", [0.0, 0.0], "0 everywhere"),
+    ],
+)
+def test_notes_that_a_bill_would_rest_on_are_refused(name, value, message):
+    votes = [[2, 98], [98, 2]]
+    with pytest.raises(ValueError, match=message):
+        certify_votes(votes, votes, sigma=0.5, alpha=0.1, y=[1, 1], **{name: value})
