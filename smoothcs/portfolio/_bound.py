@@ -46,8 +46,8 @@ def risk_bounds(rows: Rows, etas: Floats, alpha: float, sampling: str) -> Floats
     A budget bounds what smaller ones can do, so the least bound of the larger budgets counts.
     """
     highest = rows.floor + rows.jumps.sum(axis=1)
-    if not highest.any():
-        return np.zeros(len(etas))
+    if sampling == "fixed" and not highest.any():
+        return np.zeros(len(etas))  # of a population, free inputs alone do not show that all are
     trivial = 1.0 if sampling == "population" else float(highest.mean())
     level = alpha / len(etas)
     scale = float(np.mean(highest**2))

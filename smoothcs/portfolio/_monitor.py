@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +64,8 @@ class PortfolioMonitor:
     budget : float
         The mean cost that is acceptable, in units of the costs.
     alpha : float, default=0.001
-        Failure probability of everything that the monitor ever says.
+        Failure probability of all states, risks and intervals of the clean risk that the monitor
+        ever reports, together; bounds by class and from one vote are not counted.
     window : int, default=None
         How many batches a certificate is about, the last ones. If None, all so far.
     sampling : {"fixed", "population"}, default="fixed"
@@ -109,7 +111,7 @@ class PortfolioMonitor:
         self.status: MonitorStatus | None = None
         self._options = {
             "sigma": check_positive("sigma", sigma),
-            "cost_matrix": cost_matrix,
+            "cost_matrix": deepcopy(cost_matrix),
             "max_cost": max_cost,
             "sampling": sampling,
             "classes": classes,
@@ -142,10 +144,14 @@ class PortfolioMonitor:
         """
         look = 1 if self.status is None else self.status.look + 1
         share = self.alpha / (look * (look + 1))
-        batch = (np.asarray(votes), np.asarray(y), None if costs is None else np.asarray(costs))
+        batch = (np.array(votes), np.array(y), None if costs is None else np.array(costs))
         kept = [*self._batches, batch]
         if self._batches.maxlen is not None:
             kept = kept[-self._batches.maxlen :]
+        if len({part[2] is None for part in kept}) > 1:
+            raise ValueError(
+                "costs must come with every batch of the window or with none; got both kinds."
+            )
         certificate = certify_portfolio(
             np.concatenate([part[0] for part in kept]),
             np.concatenate([part[1] for part in kept]),

@@ -306,8 +306,12 @@ def header_of(
     batch_size: int | str,
     digest: bytes,
     outputs: list[Any],
+    rule: str | None = None,
 ) -> dict[str, Any]:
-    """Return the header of a file for these votes."""
+    """Return the header of a file for these votes.
+
+    ``rule`` names exactly what a classifier decides by, which outputs show up to rounding alone.
+    """
     return {
         "smoothcs": "votes",
         "format": FORMAT,
@@ -320,6 +324,7 @@ def header_of(
         "batch_size": batch_size,
         "input": digest.hex(),
         "outputs": outputs,
+        "rule": rule,
     }
 
 

@@ -1,5 +1,6 @@
 """Portfolio certificates: validity by enumeration and simulation, tightness, bad input."""
 
+import warnings
 from dataclasses import FrozenInstanceError
 from itertools import product
 
@@ -334,3 +335,24 @@ def test_no_costly_answer_exists():
     assert certificate.risk == 0.0
     assert certificate.clean_risk_interval == (0.0, 0.0)
     assert "at most 0" in repr(certificate)
+
+
+@pytest.mark.filterwarnings("ignore:These 500 inputs show nothing")
+@pytest.mark.parametrize(
+    "prices",
+    [
+        {"cost_matrix": [[0, 0], [1000, 0]]},
+        {"costs": np.tile([[0.0, 0.0], [1000.0, 0.0]], (500, 1, 1)), "max_cost": 1000.0},
+    ],
+)
+def test_a_rare_dear_class_that_no_sample_shows_is_not_bounded_by_zero(prices):
+    """A class of 1 in 1,000 that is always missed costs 1; 500 inputs show none with chance .6."""
+    votes, y = np.tile([10, 0], (500, 1)), np.zeros(500, int)
+    found = certify_portfolio(votes, y, sigma=1.0, eps=0.5, alpha=0.05, **prices)
+    assert min(found.risk, found.one_vote_risk) >= found.clean_risk_interval[1] >= 1.0
+
+
+def test_free_rows_alone_cost_nothing_if_they_are_all_there_is():
+    votes, y = np.tile([10, 0], (50, 1)), np.zeros(50, int)
+    prices = {"cost_matrix": [[0, 0], [1000, 0]], "sampling": "fixed"}
+    assert certify_portfolio(votes, y, sigma=1.0, eps=0.5, **prices).risk == 0.0

@@ -139,3 +139,23 @@ def test_plan_refuses(bad, message):
     arguments = {"gap": 0.02, "sigma": 1.0, "eps": 0.5, "chances": [0.1]} | bad
     with pytest.raises(ValueError, match=message):
         plan_portfolio(arguments.pop("gap"), **arguments)
+
+
+def test_a_monitor_keeps_what_it_was_given_and_refuses_a_window_with_and_without_costs():
+    rng = np.random.default_rng(0)
+    buffer, y = rng.multinomial(10, [0.9, 0.1], size=1500), np.zeros(1500, int)
+    matrix = np.array([[0.0, 1.0], [1.0, 0.0]])
+    reused, fresh = (
+        PortfolioMonitor(sigma=0.5, eps=0.1, budget=0.1, cost_matrix=matrix) for _ in range(2)
+    )
+    for share in (0.9, 0.05):
+        buffer[:] = rng.multinomial(10, [1 - share, share], size=1500)
+        status, expected = reused.update(buffer, y), fresh.update(buffer.copy(), y)
+        assert status.certificate.risk == expected.certificate.risk
+        assert status.certificate.clean_risk > 0.4
+
+    priced = PortfolioMonitor(sigma=0.5, eps=0.1, budget=1.0)
+    priced.update(buffer, y, costs=np.full((1500, 2, 2), 50.0))
+    with pytest.raises(ValueError, match="costs must come with every batch"):
+        priced.update(buffer, y)
+    assert priced.status.look == 1
