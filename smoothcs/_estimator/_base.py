@@ -37,6 +37,13 @@ def base_classifier(
     return kind(fitted, rule, input_shape, n_classes)
 
 
+def _rule_id(rule: Rule) -> str:
+    """Return what a rule decides by, to the last bit: files of votes are known by it."""
+    values = rule.weights if isinstance(rule, WeightedScores) else rule.costs
+    exact = "of each example" if values is None else np.asarray(values, np.float64).tobytes().hex()
+    return f"{type(rule).__name__} {exact}"
+
+
 class DecidedModule(nn.Module):
     """A module whose logits, as probabilities, are decided by a rule."""
 
@@ -49,6 +56,7 @@ class DecidedModule(nn.Module):
         super().__init__()
         self.module = module
         self.input_shape, self.n_classes, self.own_costs = input_shape, n_classes, rule.needs_costs
+        self.rule_id = _rule_id(rule)
         log_weights = costs = None
         if isinstance(rule, WeightedScores):
             log_weights = torch.as_tensor(np.log(rule.weights), dtype=torch.float32)
@@ -81,7 +89,7 @@ class DecidedScores:
     def __init__(
         self, model: Any, rule: Rule, input_shape: tuple[int, ...], n_classes: int
     ) -> None:
-        self.model, self.rule = model, rule
+        self.model, self.rule, self.rule_id = model, rule, _rule_id(rule)
         self.input_shape, self.n_classes = input_shape, n_classes
 
     def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float64]:

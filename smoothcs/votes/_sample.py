@@ -313,6 +313,7 @@ class _Sampling:
             batch_size=settings.batch_size if self._sharded else run.batch_size,
             digest=content_digest(x),
             outputs=outputs,
+            rule=getattr(settings.classifier, "rule_id", None),
         )
         store = self._store = ResumeFile(path, header)
         batch_size = store.header["batch_size"]
