@@ -43,8 +43,8 @@ train, test = (loans["split"] == 0).to_numpy(), (loans["split"] == 1).to_numpy()
 # ----------------------------
 #
 # An attacker moves what is a number and can be embellished: the amount asked for, the duration, the
-# years at an address. Categories, which the bank verifies, and the age do not move: they get no
-# noise, and the certificate says so. Radii are in standard deviations.
+# years at an address, the instalment rate. Categories, which the bank verifies, and the age do not
+# move: they get no noise, and the certificate says so. Radii are in standard deviations.
 
 numeric = ["duration_months", "amount_dm", "residence_since", "age", "installment_rate"]
 columns = make_column_transformer(

@@ -1,6 +1,5 @@
 """Portfolio certificates: validity by enumeration and simulation, tightness, bad input."""
 
-import warnings
 from dataclasses import FrozenInstanceError
 from itertools import product
 
