@@ -45,8 +45,7 @@ from smoothcs._estimator._inputs import (
     with_abstentions,
 )
 from smoothcs._estimator._models import check_model, fit_on_noisy_copies, is_model
-from smoothcs._estimator._portfolio import certify as portfolio_certificate
-from smoothcs._estimator._portfolio import fresh_votes
+from smoothcs._estimator._portfolio import OneDrawPredictions
 from smoothcs._estimator._scale import resolve_noise_scale
 from smoothcs._estimator._state import unchanged_on_error
 from smoothcs._net import (
@@ -69,8 +68,6 @@ from smoothcs.certification._metrics import SCORES
 from smoothcs.cost import CostMatrix, as_cost_matrix, check_costs
 from smoothcs.decision import BOUNDS, WeightedVotes, read_decision
 from smoothcs.objectives import resolve_objective
-from smoothcs.portfolio import PortfolioCertificate
-from smoothcs.portfolio._certify import SAMPLINGS
 from smoothcs.sequential import KINDS, PredictionRule
 from smoothcs.sequential.planning import plan_votes
 from smoothcs.votes import PRECISIONS, sample_votes
@@ -80,7 +77,7 @@ from smoothcs.votes.noise import make_key
 RADII = ("group", "pair", "standard")
 
 
-class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
+class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedClassifier):
     """Classifier whose costly mistakes are provably hard to provoke.
 
     A base classifier, any torch module, is trained under Gaussian noise. The smoothed classifier
@@ -774,163 +771,6 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, TrainedClassifier):
             alpha=self.alpha,
             power=power,
             weights=decision.weights,
-        )
-
-    # ------------------------------------------------------------------ one draw, and portfolios
-
-    def predict_one_draw(self, X: Any, costs: Any = None) -> NDArray[np.generic]:
-        """Answer from one noisy copy of each input: one forward pass instead of a vote.
-
-        Randomised: every call draws fresh noise from the operating system, also when
-        ``random_state`` is an int, so that two calls may differ. There is no abstention and no
-        certificate of a single answer; :meth:`certify_portfolio` bounds the mean cost of the
-        answers under attack. Whoever may ask again and choose among the answers has more tries
-        than it allows for.
-
-        Parameters
-        ----------
-        X : array-like (n, d), array or tensor (n, ...), or Dataset
-        costs : array-like (n, m, m), default=None
-            Costs of each example, by which "min-cost" decides.
-
-        Returns
-        -------
-        labels : ndarray (n,)
-            The answers of the base classifier, with its ``decision``. Weights of votes
-            (:class:`WeightedVotes`) do not change a single vote.
-
-        Examples
-        --------
-        >>> from smoothcs import CostSensitiveSmoothedClassifier
-        >>> clf = CostSensitiveSmoothedClassifier.from_module(
-        ...     lambda x: (x[:, 0] > 0).astype(int), classes=["no", "yes"], sigma=0.5
-        ... )
-        >>> clf.predict_one_draw([[-9.0], [9.0]])
-        array(['no', 'yes'], dtype='<U3')
-        """
-        return self.classes_[self.portfolio_votes(X, 1, costs=costs).argmax(axis=1)]
-
-    def portfolio_votes(self, X: Any, n_votes: int = 10, *, costs: Any = None) -> NDArray[np.int64]:
-        """Draw votes with fresh secret noise, for :class:`smoothcs.portfolio.PortfolioMonitor`.
-
-        Parameters
-        ----------
-        X : array-like (n, d), array or tensor (n, ...), or Dataset
-        n_votes : int, default=10
-            Votes per input.
-        costs : array-like (n, m, m), default=None
-            Costs of each example, by which "min-cost" decides.
-
-        Returns
-        -------
-        votes : ndarray of int64 (n, m)
-            Independent between rows, repeated ones included, and between calls.
-        """
-        check_is_fitted(self)
-        X = check_inputs(self, X, reset=False)
-        return fresh_votes(self._draw(X, costs), check_integer("n_votes", n_votes))
-
-    def certify_portfolio(
-        self,
-        X: Any,
-        y: Any = None,
-        eps: Any = None,
-        *,
-        n_votes: int = 10,
-        alpha: float | None = None,
-        costs: Any = None,
-        max_cost: float | None = None,
-        cost_matrix: Any = None,
-        sampling: str = "population",
-        resume_from: str | os.PathLike[str] | None = None,
-    ) -> PortfolioCertificate:
-        """Bound the mean cost under attack of :meth:`predict_one_draw`, from a few votes per input.
-
-        The attacker moves every input by at most ``eps`` before the noise is drawn. Nothing is said
-        about a single input, or about :meth:`predict`.
-
-        Parameters
-        ----------
-        X : array-like (n, d), array or tensor (n, ...), or Dataset
-            Inputs; for ``sampling="population"`` an independent sample of the population.
-        y : array-like (n,)
-            True labels; optional for a Dataset that yields ``(x, y)``.
-        eps : float or array-like (n_eps,), default=None
-            Attack budgets > 0, in the units of ``X`` (of ``||perturbation / noise_scale||_2``,
-            where there is a noise scale); the bounds for several hold together. If None, the
-            estimator's.
-        n_votes : int, default=10
-            Votes per input, from 1 to 100.
-        alpha : float, default=None
-            Failure probability. If None, the estimator's.
-        costs : array-like (n, m, m), default=None
-            Costs of each example, ``costs[i, y, k]`` of calling a y a k, in place of the cost
-            matrix; "min-cost" decides by them. An attacker does not change them.
-        max_cost : float, default=None
-            With ``costs``, the largest cost that the population can hold; needed unless
-            ``sampling="fixed"``.
-        cost_matrix : see the class, default=None
-            Costs to use in place of ``cost_matrix_``.
-        sampling : {"population", "fixed"}, default="population"
-            Whether the bound is on the expected cost of a new input, or on the mean of these.
-        resume_from : path, default=None
-            File to which finished inputs are appended, and from which a killed run continues.
-
-        Returns
-        -------
-        certificate : PortfolioCertificate
-            The bounds, overall and by true class.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If the data or a parameter is refused.
-        smoothcs.votes.VotesInterrupted
-            On Ctrl-C, a KeyboardInterrupt: a part of a portfolio has no certificate.
-
-        Warns
-        -----
-        UserWarning
-            If the inputs show nothing; the warning names the number that would.
-
-        See Also
-        --------
-        smoothcs.portfolio.certify_portfolio : the same from votes of any origin.
-        smoothcs.portfolio.plan_portfolio : how many inputs and votes are needed.
-
-        Notes
-        -----
-        The noise of an input depends on its row, so that repeated inputs have independent votes.
-        What rounding inputs to float32 may change is added to ``eps``.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from smoothcs import CostSensitiveSmoothedClassifier
-        >>> clf = CostSensitiveSmoothedClassifier.from_module(
-        ...     lambda x: (x[:, 0] > 0).astype(int), classes=2, sigma=0.5, random_state=0
-        ... )
-        >>> X = np.random.default_rng(0).normal(1.5, 1.0, size=(2000, 1))
-        >>> certificate = clf.certify_portfolio(X, np.ones(2000, int), eps=0.25)
-        >>> round(certificate.clean_risk, 1), round(certificate.risk, 1)
-        (0.1, 0.2)
-        """
-        check_is_fitted(self)
-        y = check_labels(X, y, self)
-        if costs is not None and cost_matrix is not None:
-            raise TypeError("cost_matrix and costs are two ways to say the same; pass one of them.")
-        X, y, own, cost, errors = self._certifiable(X, y, costs, cost_matrix, False, "count")
-        return portfolio_certificate(
-            self._draw(X, own, resume_from),
-            y,
-            cost,
-            eps=self._eps(eps),
-            input_error=float(errors.max()),
-            n_votes=n_votes,
-            costs=costs,
-            max_cost=max_cost,
-            sampling=check_choice("sampling", sampling, SAMPLINGS),
-            alpha=check_probability("alpha", self.alpha if alpha is None else alpha),
         )
 
     # ------------------------------------------------------------------ scores

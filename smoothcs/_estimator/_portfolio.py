@@ -1,24 +1,27 @@
-"""The one-draw predictor of an estimator: its votes, its portfolio certificate, and an attack."""
+"""The one-draw predictor of an estimator: its answers, its portfolio certificate, and an attack."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from smoothcs._estimator._inputs import check_inputs, check_labels, is_dataset
 from smoothcs._torch import resolve_devices
+from smoothcs._validation import check_choice, check_integer, check_probability
 from smoothcs.attacks import l2_pgd
 from smoothcs.cost import CostMatrix, as_cost_matrix
 from smoothcs.portfolio import PortfolioCertificate, certify_portfolio
-from smoothcs.portfolio._certify import check_budgets, check_n_votes, read_prices
+from smoothcs.portfolio._certify import SAMPLINGS, check_budgets, check_n_votes, read_prices
 
 Draw = partial[NDArray[np.int64]]
 
@@ -30,7 +33,7 @@ def fresh_votes(draw: Draw, n_votes: int) -> NDArray[np.int64]:
     return draw(n_votes, purpose="portfolio", random_state=None, resume_from=None)
 
 
-def certify(
+def _certify(
     draw: Draw,
     y: NDArray[Any],
     cost: CostMatrix,
@@ -63,6 +66,172 @@ def certify(
         **prices,
     )
     return replace(certificate, eps=eps if np.ndim(eps) == 0 else np.asarray(eps))
+
+
+class OneDrawPredictions:
+    """The methods of an estimator that answer from one noisy copy, and their mean cost."""
+
+    if TYPE_CHECKING:
+        classes_: NDArray[np.generic]
+        alpha: float
+        _draw: Callable[..., Draw]
+        _eps: Callable[..., Any]
+        _certifiable: Callable[..., tuple[Any, ...]]
+
+    def predict_one_draw(self, X: Any, costs: Any = None) -> NDArray[np.generic]:
+        """Answer from one noisy copy of each input: one forward pass instead of a vote.
+
+        Randomised: every call draws fresh noise from the operating system, also when
+        ``random_state`` is an int, so that two calls may differ. There is no abstention and no
+        certificate of a single answer; :meth:`certify_portfolio` bounds the mean cost of the
+        answers under attack. Whoever may ask again and choose among the answers has more tries
+        than it allows for.
+
+        Parameters
+        ----------
+        X : array-like (n, d), array or tensor (n, ...), or Dataset
+        costs : array-like (n, m, m), default=None
+            Costs of each example, by which "min-cost" decides.
+
+        Returns
+        -------
+        labels : ndarray (n,)
+            The answers of the base classifier, with its ``decision``. Weights of votes
+            (:class:`WeightedVotes`) do not change a single vote.
+
+        Examples
+        --------
+        >>> from smoothcs import CostSensitiveSmoothedClassifier
+        >>> clf = CostSensitiveSmoothedClassifier.from_module(
+        ...     lambda x: (x[:, 0] > 0).astype(int), classes=["no", "yes"], sigma=0.5
+        ... )
+        >>> clf.predict_one_draw([[-9.0], [9.0]])
+        array(['no', 'yes'], dtype='<U3')
+        """
+        return self.classes_[self.portfolio_votes(X, 1, costs=costs).argmax(axis=1)]
+
+    def portfolio_votes(self, X: Any, n_votes: int = 10, *, costs: Any = None) -> NDArray[np.int64]:
+        """Draw votes with fresh secret noise, for :class:`smoothcs.portfolio.PortfolioMonitor`.
+
+        Parameters
+        ----------
+        X : array-like (n, d), array or tensor (n, ...), or Dataset
+        n_votes : int, default=10
+            Votes per input.
+        costs : array-like (n, m, m), default=None
+            Costs of each example, by which "min-cost" decides.
+
+        Returns
+        -------
+        votes : ndarray of int64 (n, m)
+            Independent between rows, repeated ones included, and between calls.
+        """
+        check_is_fitted(self)
+        X = check_inputs(self, X, reset=False)
+        return fresh_votes(self._draw(X, costs), check_integer("n_votes", n_votes))
+
+    def certify_portfolio(
+        self,
+        X: Any,
+        y: Any = None,
+        eps: Any = None,
+        *,
+        n_votes: int = 10,
+        alpha: float | None = None,
+        costs: Any = None,
+        max_cost: float | None = None,
+        cost_matrix: Any = None,
+        sampling: str = "population",
+        resume_from: str | os.PathLike[str] | None = None,
+    ) -> PortfolioCertificate:
+        """Bound the mean cost under attack of :meth:`predict_one_draw`, from a few votes per input.
+
+        The attacker moves every input by at most ``eps`` before the noise is drawn. Nothing is said
+        about a single input, or about :meth:`predict`.
+
+        Parameters
+        ----------
+        X : array-like (n, d), array or tensor (n, ...), or Dataset
+            Inputs; for ``sampling="population"`` an independent sample of the population.
+        y : array-like (n,)
+            True labels; optional for a Dataset that yields ``(x, y)``.
+        eps : float or array-like (n_eps,), default=None
+            Attack budgets > 0, in the units of ``X`` (of ``||perturbation / noise_scale||_2``,
+            where there is a noise scale); the bounds for several hold together. If None, the
+            estimator's.
+        n_votes : int, default=10
+            Votes per input, from 1 to 100.
+        alpha : float, default=None
+            Failure probability. If None, the estimator's.
+        costs : array-like (n, m, m), default=None
+            Costs of each example, ``costs[i, y, k]`` of calling a y a k, in place of the cost
+            matrix; "min-cost" decides by them. An attacker does not change them.
+        max_cost : float, default=None
+            With ``costs``, the largest cost that the population can hold; needed unless
+            ``sampling="fixed"``.
+        cost_matrix : see the class, default=None
+            Costs to use in place of ``cost_matrix_``.
+        sampling : {"population", "fixed"}, default="population"
+            Whether the bound is on the expected cost of a new input, or on the mean of these.
+        resume_from : path, default=None
+            File to which finished inputs are appended, and from which a killed run continues.
+
+        Returns
+        -------
+        certificate : PortfolioCertificate
+            The bounds, overall and by true class.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the data or a parameter is refused.
+        smoothcs.votes.VotesInterrupted
+            On Ctrl-C, a KeyboardInterrupt: a part of a portfolio has no certificate.
+
+        Warns
+        -----
+        UserWarning
+            If the inputs show nothing; the warning names the number that would.
+
+        See Also
+        --------
+        smoothcs.portfolio.certify_portfolio : the same from votes of any origin.
+        smoothcs.portfolio.plan_portfolio : how many inputs and votes are needed.
+
+        Notes
+        -----
+        The noise of an input depends on its row, so that repeated inputs have independent votes.
+        What rounding inputs to float32 may change is added to ``eps``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from smoothcs import CostSensitiveSmoothedClassifier
+        >>> clf = CostSensitiveSmoothedClassifier.from_module(
+        ...     lambda x: (x[:, 0] > 0).astype(int), classes=2, sigma=0.5, random_state=0
+        ... )
+        >>> X = np.random.default_rng(0).normal(1.5, 1.0, size=(2000, 1))
+        >>> certificate = clf.certify_portfolio(X, np.ones(2000, int), eps=0.25)
+        >>> round(certificate.clean_risk, 1), round(certificate.risk, 1)
+        (0.1, 0.2)
+        """
+        check_is_fitted(self)
+        y = check_labels(X, y, self)
+        if costs is not None and cost_matrix is not None:
+            raise TypeError("cost_matrix and costs are two ways to say the same; pass one of them.")
+        X, y, own, cost, errors = self._certifiable(X, y, costs, cost_matrix, False, "count")
+        return _certify(
+            self._draw(X, own, resume_from),
+            y,
+            cost,
+            eps=self._eps(eps),
+            input_error=float(errors.max()),
+            n_votes=n_votes,
+            costs=costs,
+            max_cost=max_cost,
+            sampling=check_choice("sampling", sampling, SAMPLINGS),
+            alpha=check_probability("alpha", self.alpha if alpha is None else alpha),
+        )
 
 
 def attacked_risk(
