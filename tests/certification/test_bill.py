@@ -11,9 +11,10 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import binom
 
 from smoothcs import CertifiedAt, CostMatrix, certify_votes, example_costs
+from smoothcs._metrics.money import _excess
 from smoothcs.convex._margins import CertifiedMargins
 from smoothcs.decision import WeightedVotes
-from smoothcs.metrics import _excess, bill, constant_bills, savings, worst_cost
+from smoothcs.metrics import bill, constant_bills, savings, worst_cost
 
 NAN = np.nan
 # Rows: a answered rightly, a called b, b answered rightly; what b costs if called c is not ruled
