@@ -30,7 +30,7 @@ class CertifiedMargins(CertifiedMetrics):
         y: NDArray[Any],
         cost_matrix: CostMatrix,
         label: NDArray[Any] | None = None,
-        costs: NDArray[np.float32] | None = None,
+        costs: NDArray[np.float64] | None = None,
     ) -> None:
         self.margins, self.y, self.cost_matrix, self.costs = margins, y, cost_matrix, costs
         # A class that no other overtakes is the one predicted.
