@@ -2,6 +2,7 @@
 
 from smoothcs._classifier import CostSensitiveSmoothedClassifier
 from smoothcs._estimator._certify import CertificationInterrupted
+from smoothcs._estimator._export import export_module, load_module
 from smoothcs._estimator._scale import category_scale
 from smoothcs._estimator._unwrap import (
     certified_report,
@@ -48,6 +49,8 @@ __all__ = [
     "certify_portfolio",
     "certify_votes",
     "example_costs",
+    "export_module",
+    "load_module",
     "neg_rob_cost_scorer",
     "predict_one_draw",
     "rob_cs_scorer",

@@ -26,6 +26,7 @@ from smoothcs._estimator._certify import (
     certify_to_tolerance,
     rounding_errors,
 )
+from smoothcs._estimator._export import ExportedModule, load_module
 from smoothcs._estimator._fit import (
     TrainedClassifier,
     check_training_data,
@@ -44,6 +45,7 @@ from smoothcs._estimator._inputs import (
     resolve_abstain_label,
     with_abstentions,
 )
+from smoothcs._estimator._meaning import describe_inputs, estimator_arguments
 from smoothcs._estimator._models import check_model, fit_on_noisy_copies, is_model
 from smoothcs._estimator._portfolio import OneDrawPredictions
 from smoothcs._estimator._scale import resolve_noise_scale
@@ -359,18 +361,21 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
 
     @classmethod
     def from_module(
-        cls, module: Any, *, classes: Any, cost_matrix: Any = None, **params: Any
+        cls, module: Any, *, classes: Any = None, cost_matrix: Any = None, **params: Any
     ) -> CostSensitiveSmoothedClassifier:
         """Wrap a classifier that is fitted already, to certify it without training.
 
         Parameters
         ----------
-        module : nn.Module, fitted scikit-learn classifier, or callable
+        module : nn.Module, fitted scikit-learn classifier, callable, or path
             A callable takes a float32 array (b, ...) and returns logits (b, m) or integer class
             indices (b,); for a decision by scores, probabilities (b, m). Of a scikit-learn
-            classifier, ``predict`` is used, or ``predict_proba`` for a decision by scores.
+            classifier, ``predict`` is used, or ``predict_proba`` for a decision by scores. A path,
+            or what :func:`smoothcs.load_module` gave, is a file of :func:`smoothcs.export_module`,
+            which brings its classes, its costs and the parameters that are not given here.
         classes : int or array-like (m,)
-            The labels, in the order of the module's outputs; an int m means 0 ... m - 1.
+            The labels, in the order of the module's outputs; an int m means 0 ... m - 1. Left
+            out for an exported module.
         cost_matrix : see the class
             The costs.
         **params
@@ -393,6 +398,19 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
         >>> clf.certify_radius(X[:3]).shape
         (3,)
         """
+        exported = None
+        if isinstance(module, str | os.PathLike):
+            module = load_module(module)
+        if isinstance(module, ExportedModule):
+            if classes is not None:
+                raise TypeError("classes must be left out: an exported module knows its own.")
+            exported = module.meaning
+            own = estimator_arguments(exported)
+            classes, own_costs = own.pop("classes"), own.pop("cost_matrix")
+            cost_matrix = own_costs if cost_matrix is None else cost_matrix
+            params = {**own, **params}
+        elif classes is None:
+            raise TypeError("classes must be given, unless the module is an exported one.")
         clf = cls(module, cost_matrix=cost_matrix, **params)
         clf._check_parameters()
         resolve_devices(clf.device)
@@ -411,6 +429,8 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
                 clf.input_shape_ = (module.n_features_in_,)
         elif callable(module):
             clf.module_ = module
+            if exported is not None:
+                describe_inputs(clf, exported)
         else:
             raise TypeError(
                 "module must be a fitted nn.Module, a scikit-learn classifier or a callable; "

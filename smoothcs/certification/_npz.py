@@ -6,7 +6,8 @@ import math
 import os
 import uuid
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,11 +29,18 @@ def write_npz(path: str | os.PathLike[str], entries: Mapping[str, Any]) -> None:
     was there before. Values that would need a pickle are refused.
     """
     arrays: dict[str, Any] = {name: _plain(name, value) for name, value in entries.items()}
+    with written_whole(path) as file:
+        np.savez_compressed(file, **arrays)
+
+
+@contextmanager
+def written_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Give a file to write to, which appears as ``path`` only when the block has ended well."""
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, "xb") as file:
-            np.savez_compressed(file, **arrays)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
