@@ -590,7 +590,7 @@ def example_costs(
     true_negative: ArrayLike = 0.0,
     classes: ArrayLike,
     positive: Any,
-) -> NDArray[np.float32]:
+) -> NDArray[np.float64]:
     """Costs of each example for two classes: what ``costs=`` of an estimator takes.
 
     Parameters
@@ -607,7 +607,7 @@ def example_costs(
 
     Returns
     -------
-    ndarray of float32 of shape (n, 2, 2)
+    ndarray of float64 of shape (n, 2, 2)
         ``costs[i, y, k]`` is the cost of calling example i, if it is of class y, a k; y and k are
         positions in `classes`. They belong to the contract, not to the inputs: an attacker is
         taken not to change them.
@@ -639,7 +639,7 @@ def example_costs(
             [100.,   0.]],
     <BLANKLINE>
            [[  0., 150.],
-            [ 20.,   0.]]], dtype=float32)
+            [ 20.,   0.]]])
     """
     labels = class_array(classes).tolist()
     if len(labels) != 2:
@@ -663,7 +663,7 @@ def example_costs(
         )
     if len(set(lengths.values())) > 1:
         raise ValueError(f"costs must have one length; got {lengths}.")
-    costs = np.empty((max(lengths.values()), 2, 2), dtype=np.float32)
+    costs = np.empty((max(lengths.values()), 2, 2), dtype=np.float64)
     for name, (y, k, _) in entries.items():
         costs[:, y, k] = priced[name]
     free = np.flatnonzero(~costs.any(axis=(1, 2)))
@@ -674,8 +674,8 @@ def example_costs(
     return costs
 
 
-def check_costs(costs: Any, n_inputs: int, n_classes: int) -> NDArray[np.float32] | None:
-    """Return the costs of each example as float32 (n, m, m), or raise.
+def check_costs(costs: Any, n_inputs: int, n_classes: int) -> NDArray[np.float64] | None:
+    """Return the costs of each example as float64 (n, m, m), or raise.
 
     Raises
     ------
@@ -686,8 +686,7 @@ def check_costs(costs: Any, n_inputs: int, n_classes: int) -> NDArray[np.float32
         return None
     wanted = (n_inputs, n_classes, n_classes)
     try:
-        with np.errstate(over="ignore"):  # becomes inf and is refused
-            array = np.asarray(costs, dtype=np.float32)
+        array = np.asarray(costs, dtype=np.float64)
     except (TypeError, ValueError):
         raise ValueError(
             f"costs must hold numbers, in shape {wanted}; got {type(costs).__name__}."
@@ -710,15 +709,14 @@ def check_costs(costs: Any, n_inputs: int, n_classes: int) -> NDArray[np.float32
     return array
 
 
-def _check_prices(name: str, values: Any) -> NDArray[np.float32]:
+def _check_prices(name: str, values: Any) -> NDArray[np.float64]:
     array = np.asarray(values)
     if array.dtype.kind not in "iuf" or array.ndim > 1:
         raise ValueError(
             f"{name} must be a number or a 1-D array of numbers; got dtype {array.dtype} and shape "
             f"{array.shape}."
         )
-    with np.errstate(over="ignore"):
-        prices = array.astype(np.float32)
+    prices = array.astype(np.float64)
     bad = ~(np.isfinite(prices) & (prices >= 0))
     if bad.any():
         at = f" in row {np.argmax(bad)}" if array.ndim else ""

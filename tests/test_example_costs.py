@@ -14,7 +14,7 @@ def test_every_outcome_is_where_it_belongs():
         false_positive=AMOUNT, false_negative=2 * AMOUNT, true_positive=3, true_negative=4, **COMMON
     )
     assert costs.shape == (3, 2, 2)
-    assert costs.dtype == np.float32
+    assert costs.dtype == np.float64
     np.testing.assert_array_equal(costs[1], [[3, 400], [200, 4]])
     flipped = example_costs(
         false_positive=AMOUNT, false_negative=2 * AMOUNT, true_positive=3, true_negative=4,
@@ -42,7 +42,7 @@ def test_an_estimator_takes_them_and_decides_by_them():
         ({"false_negative": [1, 2]}, r"one length; got \{'false_positive': 3"),
         ({"false_negative": [1, -2, 1]}, "false_negative must be finite and >= 0; got -2 in row 1"),
         ({"true_positive": np.nan}, "true_positive must be finite"),
-        ({"false_positive": [1e300, 1, 1]}, "false_positive must be finite"),
+        ({"false_positive": [np.inf, 1, 1]}, "false_positive must be finite"),
         ({"false_positive": ["1", "2", "3"]}, "false_positive must be a number or a 1-D array"),
         ({"false_positive": [[1, 2, 3]]}, "false_positive must be a number or a 1-D array"),
         ({"false_positive": [1, 0, 1], "false_negative": 0}, "all costs of example 1 are 0"),

@@ -119,14 +119,14 @@ class DecidedScores:
         return self.rule.adjusted(p, costs)
 
 
-def with_costs(X: Any, costs: NDArray[np.float32]) -> Any:
+def with_costs(X: Any, costs: NDArray[np.float64]) -> Any:
     """Append the costs (n, m, m) of the examples to their flat inputs.
 
     Those of an example are divided by a power of 2 that makes the largest at most 1: no decision
     changes, and they fit into float16.
     """
     flat = costs.reshape(len(costs), -1)
-    flat = np.ldexp(flat, -np.frexp(flat.max(axis=1, keepdims=True))[1])
+    flat = np.ldexp(flat, -np.frexp(flat.max(axis=1, keepdims=True))[1]).astype(np.float32)
     if is_dataset(X):
         return CostedDataset(X, flat)
     return np.concatenate([X.reshape(len(X), -1), flat], axis=1)

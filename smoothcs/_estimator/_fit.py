@@ -75,7 +75,7 @@ class TrainingData:
         The labels as class indices.
     weights : ndarray of float32 (n,) or None
         Sample weights.
-    costs : ndarray of float32 (n, m, m) or None
+    costs : ndarray of float64 (n, m, m) or None
         Costs of each example.
     classes : ndarray (m,)
         The labels, sorted; at least two.
@@ -103,7 +103,7 @@ class TrainingData:
         if self.costs is None:
             return None
         every = np.arange(len(self.encoded))
-        rows = self.costs[every, self.encoded].astype(np.float64)
+        rows = self.costs[every, self.encoded]
         rows = (rows - rows[every, self.encoded][:, None]).clip(min=0.0)
         mean = rows.max(axis=1).mean()
         return (rows / mean if mean > 0 else rows).astype(np.float32)

@@ -58,7 +58,7 @@ class CertifiedAt(Record):
         How votes become a label.
     model : str or None
         Which estimator certified, and behind which steps.
-    costs : ndarray of float32 of shape (n, m, m) or None
+    costs : ndarray of float64 of shape (n, m, m) or None
         Costs of each example, ``costs[i, y, k]`` of calling a y a k.
     noise_scale : ndarray of float32 or None
         Scale of the noise of each entry of an input; radii are those of
@@ -80,7 +80,7 @@ class CertifiedAt(Record):
     y: NDArray[Any] | None
     decision: WeightedVotes
     model: str | None = None
-    costs: NDArray[np.float32] | None = None
+    costs: NDArray[np.float64] | None = None
     noise_scale: NDArray[np.float32] | None = None
 
     FORMAT: ClassVar[str] = "smoothcs certified at eps 1"

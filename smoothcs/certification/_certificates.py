@@ -91,7 +91,7 @@ class Certificates(Record):
         What was taken off every radius because inputs were rounded before they were voted on.
     model : str or None
         Which estimator certified, and behind which steps.
-    costs : ndarray of float32 of shape (n, m, m) or None
+    costs : ndarray of float64 of shape (n, m, m) or None
         Costs of each example, ``costs[i, y, k]`` of calling a y a k.
     noise_scale : ndarray of float32 or None
         Scale of the noise of each entry of an input; radii are those of
@@ -130,7 +130,7 @@ class Certificates(Record):
     decision: WeightedVotes
     input_error: float | NDArray[np.float64] = 0.0
     model: str | None = None
-    costs: NDArray[np.float32] | None = None
+    costs: NDArray[np.float64] | None = None
     noise_scale: NDArray[np.float32] | None = None
 
     FORMAT: ClassVar[str] = "smoothcs certificates 2"

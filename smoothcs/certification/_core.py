@@ -77,7 +77,7 @@ class Record(CertifiedMetrics):
     votes: NDArray[np.int64]
     decision: WeightedVotes
     model: str | None
-    costs: NDArray[np.float32] | None
+    costs: NDArray[np.float64] | None
     noise_scale: NDArray[np.float32] | None
 
     def __post_init__(self) -> None:

@@ -32,7 +32,7 @@ class CertifiedMetrics:
     label: NDArray[Any]
     cost_matrix: CostMatrix
     y: NDArray[Any] | None
-    costs: NDArray[np.float32] | None = None
+    costs: NDArray[np.float64] | None = None
 
     def _at(self, kind: str, eps: Any) -> tuple[Any, NDArray[np.float64]]:
         """Return (e, radii) such that the claim ``kind`` holds at eps where the radius is > e.

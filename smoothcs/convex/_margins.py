@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothcs import metrics
+from smoothcs._metrics.money import LEAST
 from smoothcs.certification._metrics import CertifiedMetrics
 from smoothcs.cost import CostMatrix
 
@@ -29,7 +30,7 @@ class CertifiedMargins(CertifiedMetrics):
         y: NDArray[Any],
         cost_matrix: CostMatrix,
         label: NDArray[Any] | None = None,
-        costs: NDArray[np.float32] | None = None,
+        costs: NDArray[np.float64] | None = None,
     ) -> None:
         self.margins, self.y, self.cost_matrix, self.costs = margins, y, cost_matrix, costs
         # A class that no other overtakes is the one predicted.
@@ -61,7 +62,7 @@ class CertifiedMargins(CertifiedMetrics):
 
     def _at(self, kind: str, eps: Any) -> tuple[float, NDArray[np.float64]]:
         if kind == "pair":
-            return metrics.LEAST, self.margins  # 0 would be no attack
+            return LEAST, self.margins  # 0 would be no attack
         if kind == "label":
             return 0.0, np.ones(len(self.margins))
         targets = ~np.isnan(self.margins)

@@ -158,7 +158,8 @@ def certify_portfolio(
         If votes are not counts with one common sum, a parameter is outside its range, or costs
         exceed ``max_cost``. The message names the parameter.
     TypeError
-        If a scalar parameter is not of its type, or both ``cost_matrix`` and ``costs`` are given.
+        If a scalar parameter is not of its type, both ``cost_matrix`` and ``costs`` are given, or
+        ``max_cost`` without ``costs``.
 
     Warns
     -----
@@ -202,7 +203,7 @@ def certify_portfolio(
     order = np.random.default_rng(0).permutation(len(counts))
     counts, prices, truth = counts[order], prices[order], truth[order]
     cap = float(caps.max())
-    etas = budgets / sigma
+    etas = in_sigmas(budgets, sigma)
 
     def bound(rows: Any, votes: Ints, limit: float) -> Floats:
         return limit * risk_bounds(
@@ -250,6 +251,11 @@ def read_prices(
     if truth.shape != (n_inputs,):
         raise ValueError(f"y must hold one label per row of votes; got {len(truth)} of {n_inputs}.")
     if costs is None:
+        if max_cost is not None:
+            raise TypeError(
+                "max_cost applies to costs of each input alone; the largest cost of a cost_matrix "
+                f"is known. Got max_cost={max_cost!r} without costs."
+            )
         return truth, cost.matrix[truth], cost.matrix.max(axis=1)
     n_classes = len(cost.labels)
     prices = _check_costs(costs, truth, n_classes)
@@ -278,6 +284,17 @@ def check_budgets(eps: Any) -> Floats:
     if np.ndim(eps) != 1 or not len(eps):
         raise ValueError(f"eps must be a number or a list of numbers; got shape {np.shape(eps)}.")
     return np.array([check_positive("eps", e) for e in eps])
+
+
+def in_sigmas(budgets: Any, sigma: float) -> Floats:
+    """Return eps / sigma, or raise if that is no finite number."""
+    with np.errstate(over="ignore"):
+        etas = np.asarray(budgets, dtype=np.float64) / sigma
+    if not np.isfinite(etas).all():
+        raise ValueError(
+            f"eps / sigma must be finite; got eps={np.max(budgets):g} and sigma={sigma:g}."
+        )
+    return etas
 
 
 def _check_sum(counts: Ints) -> int:

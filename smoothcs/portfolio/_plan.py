@@ -13,6 +13,7 @@ from scipy.special import betainc
 from smoothcs._validation import check_integer, check_positive, check_probability
 from smoothcs.bounds.binomial import check_counts
 from smoothcs.portfolio._bound import majorant_of
+from smoothcs.portfolio._certify import in_sigmas
 from smoothcs.portfolio._majorant import risk_under_attack
 
 Floats = NDArray[np.float64]
@@ -101,7 +102,7 @@ def plan_portfolio(
     (5, 5000)
     """
     gap = check_positive("gap", gap)
-    eta = check_positive("eps", eps) / check_positive("sigma", sigma)
+    eta = float(in_sigmas(check_positive("eps", eps), check_positive("sigma", sigma)))
     alpha = check_probability("alpha", alpha)
     if (chances is None) == (pilot is None):
         raise ValueError("Pass either chances or pilot, and not both.")

@@ -365,7 +365,7 @@ def _examples(
     if truth.shape != (n,):
         raise ValueError(f"y must hold {n} labels; got shape {truth.shape}.")
     own = check_costs(costs, n, m)
-    row = cost.matrix[truth] if own is None else own[np.arange(n), truth].astype(np.float64)
+    row = cost.matrix[truth] if own is None else own[np.arange(n), truth]
     weight = np.ones(n)
     if sample_weight is not None:
         weight = np.asarray(sample_weight, dtype=np.float64)

@@ -11,9 +11,10 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import binom
 
 from smoothcs import CertifiedAt, CostMatrix, certify_votes, example_costs
+from smoothcs._metrics.money import _excess
 from smoothcs.convex._margins import CertifiedMargins
 from smoothcs.decision import WeightedVotes
-from smoothcs.metrics import _excess, bill, constant_bills, savings, worst_cost
+from smoothcs.metrics import bill, constant_bills, savings, worst_cost
 
 NAN = np.nan
 # Rows: a answered rightly, a called b, b answered rightly; what b costs if called c is not ruled
@@ -100,7 +101,7 @@ def certificates(**options):
 
 
 def test_certificates_price_what_their_pair_radii_leave_open():
-    costs = np.random.default_rng(1).random((30, 3, 3)).astype(np.float32)
+    costs = np.random.default_rng(1).random((30, 3, 3))
     c = certificates(costs=costs)
     common = {"cost_matrix": c.cost_matrix, "costs": costs, "abstained": c.abstained}
     for eps in (0.0, 0.3, [0.0, 0.1, 0.5]):
@@ -114,6 +115,16 @@ def test_certificates_price_what_their_pair_radii_leave_open():
     assert report["mean_bill"] == pytest.approx(c.worst_cost(0.1).mean())
     assert report["clean_savings"] == pytest.approx(c.savings(0))
     assert c[:10].bill(0.1) == pytest.approx(c.worst_cost(0.1)[:10].sum())
+
+
+def test_a_bill_is_not_rounded_down():
+    """An eighth of a cent more than 2**24 cents is no float32."""
+    price = (2**24 + 1) / 100 + 1.25e-3
+    costs = np.array([[[0, price], [price, 0]]])
+    c = certify_votes([[50, 0]], [[10, 490]], sigma=0.5, y=[0], costs=costs)
+    assert c.bill(0.1) == price
+    made = example_costs(false_positive=[price], false_negative=0, classes=[0, 1], positive=1)
+    assert made.max() == price
 
 
 @pytest.mark.parametrize("apart", [{"simultaneous": False}, {"bound": "paper"}])
@@ -338,7 +349,7 @@ def test_the_limit_holds_for_three_classes_in_slabs():
     c = certify_votes(
         rng.multinomial(50, h).reshape(-1, 3), rng.multinomial(N, h).reshape(-1, 3),
         sigma=SIGMA, alpha=ALPHA, y=y.ravel(), bound="closed-form",
-        costs=costs.reshape(-1, 3, 3).astype(np.float32),
+        costs=costs.reshape(-1, 3, 3),
     )  # fmt: skip
     low, high = x - EPS, x + EPS
     reached = np.stack([low < turn, (high > turn) & (low < -turn), high > -turn], axis=-1)

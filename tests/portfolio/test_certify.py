@@ -306,6 +306,10 @@ def test_the_same_votes_give_the_same_certificate(three_classes):
         ({"costs": np.ones((2, 2, 2))}, ValueError, "max_cost is needed"),
         ({"costs": np.ones((2, 2, 2)), "max_cost": 0.5}, ValueError, "max_cost must be at least"),
         ({"costs": np.ones((2, 2, 2)), "max_cost": np.nan}, ValueError, "max_cost"),
+        ({"cost_matrix": SEED_ONE, "max_cost": 3.0}, TypeError, "max_cost applies to costs"),
+        ({"max_cost": 3.0}, TypeError, "max_cost applies to costs of each input alone"),
+        ({"eps": 1e10, "sigma": 1e-300}, ValueError, "eps / sigma must be finite; got eps=1e"),
+        ({"eps": [1.0, 1e10], "sigma": 1e-300}, ValueError, "eps / sigma must be finite"),
     ],
 )
 def test_bad_input_is_refused(change, error, message):

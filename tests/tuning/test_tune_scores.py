@@ -272,6 +272,8 @@ def test_scores_are_those_of_the_copies_that_votes_count(scale):
     np.testing.assert_allclose(again, scores, atol=1e-3)
     other = sample_scores(clf, X, 300, purpose="selection", random_state=key)
     assert (other != scores).mean() > 0.5
+    with pytest.raises(ValueError, match="purpose must be one of"):
+        sample_scores(clf, X, 10, purpose="portfolio")
 
 
 def test_weighted_votes_of_the_scores_are_those_of_the_weighted_estimator():
