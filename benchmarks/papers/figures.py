@@ -38,7 +38,7 @@ def draw(store: Store, task: Task) -> None:
 
 
 def _plain(run: dict[str, Any]) -> dict[str, Any]:
-    return next(r["test"] for r in run["rows"] if r["loss"] == LOSS and not r["rule"])
+    return next(r["test"] for r in run["rows"] if r["loss"] == LOSS and r["rule"] == "plurality")
 
 
 def _axes(rows: int, columns: int, width: float, height: float) -> Any:
@@ -103,13 +103,13 @@ def _frontier(found: dict[str, Any], task: Task) -> Any:
     figure, axes = _axes(1, 1, 7, 4.5)
     colours = [f"C{i}" for i in range(10)]
     for colour, (method, runs) in zip(colours, found.items(), strict=False):
-        for rule, style in ((False, "o-"), (True, "s--")):
+        for rule, style in (("plurality", "o-"), ("votes", "s--"), ("scores", "^:")):
             points = np.array(
                 [
                     [
                         [r["test"]["accuracy"], r["test"]["rob_cs"]]
                         for r in run["rows"]
-                        if r["rule"] is rule
+                        if r["rule"] == rule
                     ]
                     for run in runs
                 ]

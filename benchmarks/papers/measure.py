@@ -17,8 +17,12 @@ EPS_STEPS = 41
 RADIUS_BINS = np.linspace(0, 4, 41)  # in units of sigma
 
 
-def measure(store: Store, task: Task, choice: Choice, seed: int, alpha: float) -> dict[str, Any]:
+def measure(
+    store: Store, task: Task, choice: Choice, seed: int, alpha: float, rule: str
+) -> dict[str, Any]:
     """Return the metrics of section "benchmarks" of the documentation, ready for JSON."""
+    if rule == "scores" and choice.weights is not None:
+        return _decided(store, task, choice, seed, alpha)
     votes = store.test_votes(choice.candidate, seed, task)
     y_all = store.test.y
     weights = np.ones(len(task.costs)) if choice.weights is None else np.array(choice.weights)
@@ -70,6 +74,31 @@ def measure(store: Store, task: Task, choice: Choice, seed: int, alpha: float) -
         result["precision"] = (called & truly).sum() / max(called.sum(), 1)
         result["recall"] = (called & truly).sum() / truly.sum()
     return {k: np.asarray(v).tolist() for k, v in result.items()}
+
+
+def _decided(store: Store, task: Task, choice: Choice, seed: int, alpha: float) -> dict[str, Any]:
+    """Return what weights of scores give, by decisions at eps with at most ``n`` votes an input."""
+    assert choice.weights is not None
+    clf = store.classifier(
+        choice.candidate, seed, task,
+        alpha=alpha, decision=dict(enumerate(choice.weights)), n_prediction=100,
+        n_estimation=store.budget.n, abstain_label=None,
+    )  # fmt: skip
+    test, rows = store.test, store.certified_rows(task)
+    certified = clf.certify_at(test.X[rows], test.y[rows], task.eps, kinds=("group", "standard"))
+    correct = clf.predict(test.X) == test.y
+    sensitive = np.isin(test.y[rows], task.seeds)
+    standard = certified.certified_standard[:, 0] & _right(certified)
+    return {
+        "accuracy": float(correct.mean()),
+        "accuracy_sensitive": float(correct[np.isin(test.y, task.seeds)].mean()),
+        "rob_cs": float(certified.rob_cs(task.eps)),
+        "rob_standard": float(standard[sensitive].mean()),
+        "rob_nonsensitive": float(standard[~sensitive].mean()) if (~sensitive).any() else np.nan,
+        "n_certified": len(rows),
+        "n_sensitive": int(sensitive.sum()),
+        "n_accuracy": len(test.y),
+    }
 
 
 def _right(certificates: Any) -> np.ndarray:

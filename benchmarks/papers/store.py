@@ -3,8 +3,8 @@
     OUT/dataset-budget/models/<candidate>-s<seed>/   checkpoint/, valid.npz, test.npz, votes.resume
     OUT/dataset-budget/<task>/<method>-s<seed>.json  what was chosen, and what it is worth
 
-Training continues from the last epoch that was finished, votes from the last input: a run may be
-killed at any time, or cut into pieces.
+Votes continue from the last input, and training from the last epoch that was finished, unless its
+schedule is one-cycle: a run may be killed at any time.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from skorch.callbacks import Checkpoint, LoadInitState, LRScheduler
 
 from smoothcs import CostMatrix, CostSensitiveSmoothedClassifier
-from smoothcs.modules import Normalize, cifar_resnet56, small_conv
+from smoothcs.modules import Augment, Normalize, cifar_resnet56, default_module, small_conv
 from smoothcs.votes import sample_votes
 
 from .data import Images, Split
-from .methods import Budget, Candidate
+from .methods import Budget, Candidate, budget_of
 from .tasks import Task
 
 Votes = NDArray[np.int64]
@@ -47,10 +47,33 @@ class Store:
         self.folder = out / f"{dataset}-{name}"
         self.budget = budget
         self.images = images
+        self.floor: Store | None = None
+
+    @classmethod
+    def of(cls, out: Path, dataset: str, name: str, images: Images) -> Store:
+        """Return the folder of a budget by its name, with the one that sets its floors."""
+        store = cls(out, dataset, budget_of(name, dataset), name, images)
+        if store.budget.floor is not None:
+            store.floor = cls.of(out, dataset, store.budget.floor, images)
+        return store
 
     def place(self, candidate: Candidate, seed: int) -> Path:
         """Return the folder of a model."""
         return self.folder / "models" / f"{candidate.key}-s{seed}"
+
+    def classifier(
+        self, candidate: Candidate, seed: int, task: Task, **params: Any
+    ) -> CostSensitiveSmoothedClassifier:
+        """Return the trained model as an estimator of the costs of which rob_cs speaks."""
+        return CostSensitiveSmoothedClassifier.from_module(
+            self.module(candidate, seed),
+            classes=len(task.costs),
+            cost_matrix=task.graver,
+            sigma=candidate.sigma,
+            precision=self.budget.precision,
+            random_state=1000 + seed,
+            **params,
+        )
 
     def valid_votes(self, candidate: Candidate, seed: int) -> Votes:
         """Return votes on the validation split; train first if need be."""
@@ -134,8 +157,10 @@ class Store:
         done = len(json.loads(history.read_text())) if history.exists() else 0
         rows = np.random.default_rng(seed).permutation(len(self.images.train.y))
         train = self.images.train.take(rows[: self.budget.n_train])
-        if done < self.budget.epochs:
-            classifier = self._classifier(candidate, seed, checkpoint, self.budget.epochs - done)
+        epochs = self.budget.epochs(candidate.objective)
+        if done < epochs:
+            done = 0 if self.budget.schedule == "one-cycle" else done
+            classifier = self._classifier(candidate, seed, checkpoint, epochs, epochs - done)
             start = time.perf_counter()
             classifier.fit(train.X, train.y)
             spent = time.perf_counter() - start
@@ -149,15 +174,18 @@ class Store:
         return module.eval()
 
     def _classifier(
-        self, candidate: Candidate, seed: int, checkpoint: Checkpoint, epochs: int
+        self, candidate: Candidate, seed: int, checkpoint: Checkpoint, total: int, epochs: int
     ) -> CostSensitiveSmoothedClassifier:
-        small = self.budget.module == "small"
-        total = self.budget.epochs
-        schedule = (
-            LRScheduler("LambdaLR", lr_lambda=lambda e: (1 + math.cos(math.pi * e / total)) / 2)
-            if small
-            else LRScheduler("MultiStepLR", milestones=[total // 2, 9 * total // 10], gamma=0.1)
-        )
+        schedules = {
+            "cosine": LRScheduler(
+                "LambdaLR", lr_lambda=lambda e: (1 + math.cos(math.pi * e / total)) / 2
+            ),
+            "milestones": LRScheduler("MultiStepLR", milestones=[total // 2, 9 * total // 10]),
+        }
+        callbacks: list[Any] = [("checkpoint", checkpoint)]
+        if self.budget.schedule in schedules:
+            resume = ("resume", LoadInitState(checkpoint))
+            callbacks = [resume, ("schedule", schedules[self.budget.schedule]), *callbacks]
         published = {"optimizer__momentum": 0.9, "optimizer__weight_decay": 5e-4}
         return CostSensitiveSmoothedClassifier(
             lambda: network(self.budget.module, self.images.train),
@@ -168,15 +196,8 @@ class Store:
             lr=self.budget.lr,
             max_epochs=epochs,
             batch_size=64,
-            net_params={
-                "train_split": None,
-                **(published if self.budget.optimizer == "sgd" else {}),
-            },
-            callbacks=[
-                ("resume", LoadInitState(checkpoint)),
-                ("schedule", schedule),
-                ("checkpoint", checkpoint),
-            ],
+            net_params=published if self.budget.optimizer == "sgd" else None,
+            callbacks=callbacks,
             random_state=seed,
         )
 
@@ -185,18 +206,21 @@ def network(kind: str, train: Split) -> torch.nn.Module:
     """Return an untrained base classifier for these images.
 
     Colours are normalised inside it, so that noise and radii are in units of pixels in [0, 1].
+    Lesions, which have no right way up, are flipped while training, except in the old recipe.
     """
-    n_classes, (channels, size) = int(train.y.max()) + 1, train.X.shape[1:3]
-    if kind == "resnet56" and size == 32:
-        base: torch.nn.Module = cifar_resnet56(n_classes=n_classes, in_channels=channels)
+    n_classes, shape = int(train.y.max()) + 1, train.X.shape[1:]
+    if kind == "resnet56" and shape[1] == 32:
+        base: torch.nn.Module = cifar_resnet56(n_classes=n_classes, in_channels=shape[0])
+    elif kind == "small":
+        base = small_conv(n_classes, in_channels=shape[0], image_size=shape[1])
     else:
-        base = small_conv(n_classes, in_channels=channels, image_size=size)
-    if channels == 1:
+        base = default_module(shape, n_classes)
+    if shape[0] == 1:
         return base
     axes = (0, 2, 3)
-    return torch.nn.Sequential(
-        Normalize(train.X.mean(axes).tolist(), train.X.std(axes).tolist()), base
-    )
+    normalize = Normalize(train.X.mean(axes).tolist(), train.X.std(axes).tolist())
+    flips = [] if kind == "small" else [Augment(vertical=n_classes == 2)]
+    return torch.nn.Sequential(*flips, normalize, base)
 
 
 def save_atomically(path: Path, **arrays: Any) -> None:
