@@ -232,7 +232,7 @@ def new_net(
         seed=seed,
         optimizer=optimizer,
         lr=clf.lr,
-        max_epochs=resolve_epochs(clf.max_epochs, n_examples, clf.batch_size),
+        max_epochs=resolve_epochs(clf.max_epochs, n_examples, clf.batch_size, objective),
         batch_size=clf.batch_size,
         callbacks=all_callbacks(clf),
         device=str(device),
@@ -261,7 +261,7 @@ def continued_net(
     net.module_.to(net.device)
     net.objective, net.sigma, net.cost, net.seed = objective, float(clf.sigma), cost, seed
     net.noise_scale = noise_scale
-    net.max_epochs = resolve_epochs(clf.max_epochs, n_examples, net.batch_size)
+    net.max_epochs = resolve_epochs(clf.max_epochs, n_examples, net.batch_size, objective)
     return net
 
 

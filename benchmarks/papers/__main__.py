@@ -72,10 +72,6 @@ def run(store: Store, task: Task, methods: list[str], seeds: int, jobs: int, alp
         short = shortlist(store, task, pool, floors[0])
         _train(store, [(c, seed) for seed in wanted[1:] for c in short], jobs)
         for seed in wanted:
-            Parallel(n_jobs=jobs)(
-                delayed(store.test_votes)(c, seed, task)
-                for c in _chosen(store, task, short, seed, floors[seed])
-            )
             result = {
                 "rows": _measured(store, task, short, seed, floors[seed], alpha),
                 "grid": _grid(store, task, pool if seed == 0 else short, seed),
@@ -108,13 +104,6 @@ def _train_one(store: Store, candidate: Candidate, seed: int) -> None:
     print(f"{candidate.method:14}{candidate.setting:80} seed {seed} {seconds:6.0f} s", flush=True)
 
 
-def _chosen(
-    store: Store, task: Task, pool: list[Candidate], seed: int, floors: list[float]
-) -> list[Candidate]:
-    picks = [choose(store, task, pool, seed, f, r) for f in floors for r in RULES]
-    return list({pick.candidate.key: pick.candidate for pick in picks}.values())
-
-
 def _measured(
     store: Store, task: Task, pool: list[Candidate], seed: int, floors: list[float], alpha: float
 ) -> list[dict[str, Any]]:
@@ -123,7 +112,7 @@ def _measured(
     for loss, floor in zip(LOSSES, floors, strict=True):
         for rule in RULES:
             pick = choose(store, task, pool, seed, floor, rule)
-            same = f"{pick.candidate.key} {pick.weights} {rule == 'scores'}"
+            same = f"{pick.candidate.key} {pick.weights} {rule if pick.weights else ''}"
             if same not in measured:
                 measured[same] = measure(store, task, pick, seed, alpha, rule)
             rows.append(
@@ -135,7 +124,7 @@ def _measured(
                     "weights": pick.weights,
                     "feasible": pick.feasible,
                     "validation": {"accuracy": pick.accuracy, "rob_cs": pick.rob_cs},
-                    "minutes": store.minutes(pick.candidate, seed),
+                    "seconds": store.seconds(pick.candidate, seed),
                     "test": measured[same],
                 }
             )

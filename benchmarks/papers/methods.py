@@ -64,7 +64,7 @@ class Budget:
 
 
 _SMOKE = Budget("default", 2, 600, 300, 50, 1, 2, 1, 200, 60, 200, "float32", False)
-_CPU = Budget("default", 48, 12_000, 3_000, 200, 1, 2, 2, 4_000, 500, 10_000, "bfloat16", True)
+_CPU = Budget("default", 48, 12_000, 3_000, 200, 1, 2, 2, 4_000, 500, 20_000, "bfloat16", True)
 BUDGETS = {
     "smoke": _SMOKE,
     "cpu": replace(_CPU, floor="before"),
@@ -131,7 +131,9 @@ def candidates(method: str, task: Task, budget: Budget) -> Iterator[Candidate]:
 
     def make(kind: type[Objective], costs: Any = None, **params: Any) -> Candidate:
         fixed = {"n_noise", "cross_entropy", "inverse_temperature", "normalize_costs"}
-        shown = ", ".join(f"{k}={v}" for k, v in params.items() if k not in fixed)
+        short = {"lambda_robust": "l1", "lambda_sensitive": "l2", "weight_sensitive": "weight"}
+        fixed |= {"gamma_normal", "gamma_sensitive"} if kind is MarginCS else set()
+        shown = ", ".join(f"{short.get(k, k)}={v}" for k, v in params.items() if k not in fixed)
         return Candidate(method, kind(**params), costs, task.sigma, shown or "-")
 
     def every(**grid: list[Any]) -> Iterator[dict[str, Any]]:
@@ -183,7 +185,7 @@ def margin_grid(task: Task, rich: bool) -> list[dict[str, Any]]:
     elif (task.costs > 0).sum(axis=1).max() == 1:
         values = [(3.0, "pairwise"), (1.0, "pairwise")]
     else:
-        values = [(1.0, "group"), (3.0, "group"), (3.0, "pairwise")]
+        values = [(1.0, "group"), (3.0, "group")]
     names = ("lambda_sensitive", "margin")
     grid = [{**shared, **dict(zip(names, value, strict=True))} for value in values]
     return grid if rich else grid[:1]

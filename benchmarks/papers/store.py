@@ -1,10 +1,10 @@
 """Models, votes and results on disk: everything is written once, whole, and skipped if present.
 
-    OUT/dataset-budget/models/<candidate>-s<seed>/   checkpoint/, valid.npz, test.npz, votes.resume
+    OUT/dataset-budget/models/<candidate>-s<seed>/   checkpoint/, valid.npz, frontiers
     OUT/dataset-budget/<task>/<method>-s<seed>.json  what was chosen, and what it is worth
 
-Votes continue from the last input, and training from the last epoch that was finished, unless its
-schedule is one-cycle: a run may be killed at any time.
+Training continues from the last epoch that was finished, unless its schedule is one-cycle: a run
+may be killed at any time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import math
 import os
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,14 +30,6 @@ from .methods import Budget, Candidate, budget_of
 from .tasks import Task
 
 Votes = NDArray[np.int64]
-
-
-class TestVotes(NamedTuple):
-    """Selection votes of many test inputs, estimation votes of some of them (``rows``)."""
-
-    selection: Votes
-    rows: NDArray[np.intp]
-    estimation: Votes
 
 
 class Store:
@@ -79,27 +71,18 @@ class Store:
         """Return votes on the validation split; train first if need be."""
         path = self.place(candidate, seed) / "valid.npz"
         if not path.exists():
-            split, n = self.validation, self.budget.n_valid_votes
-            votes = self._vote(candidate, seed, split, n, "estimation", None)
+            votes = sample_votes(
+                self.module(candidate, seed),
+                self.validation.X,
+                self.budget.n_valid_votes,
+                candidate.sigma,
+                random_state=1000 + seed,
+                precision=self.budget.precision,
+            )
             save_atomically(path, votes=votes)
             note(self.place(candidate, seed) / "candidate.json", self._describe(candidate))
         with np.load(path, allow_pickle=False) as data:
             return data["votes"]
-
-    def test_votes(self, candidate: Candidate, seed: int, task: Task) -> TestVotes:
-        """Return votes on the test split; certified are as many sensitive as other inputs."""
-        rows = self.certified_rows(task)
-        path = self.place(candidate, seed) / f"test-{'-'.join(map(str, task.seeds))}.npz"
-        if not path.exists():
-            split = self.test
-            resume = self.place(candidate, seed) / "votes.resume"
-            chosen = split.take(rows)
-            estimation = self._vote(candidate, seed, chosen, self.budget.n, "estimation", resume)
-            selection = self._vote(candidate, seed, split, 100, "selection", None)
-            save_atomically(path, selection=selection, rows=rows, estimation=estimation)
-            resume.unlink(missing_ok=True)
-        with np.load(path, allow_pickle=False) as data:
-            return TestVotes(data["selection"], data["rows"], data["estimation"])
 
     @property
     def validation(self) -> Split:
@@ -113,41 +96,13 @@ class Store:
             np.arange(min(self.budget.n_accuracy, len(self.images.test.y)))
         )
 
-    def certified_rows(self, task: Task) -> NDArray[np.intp]:
-        """Return which test examples are certified, sensitive ones first."""
-        sensitive = np.isin(self.test.y, task.seeds)
-        half = self.budget.n_certify // 2
-        first = np.flatnonzero(sensitive)[:half]
-        others = np.flatnonzero(~sensitive)[: self.budget.n_certify - len(first)]
-        return np.concatenate([first, others])
-
-    def minutes(self, candidate: Candidate, seed: int) -> float:
-        """Return how long training took, without the pieces that were lost."""
+    def seconds(self, candidate: Candidate, seed: int) -> float:
+        """Return the CPU seconds of training, without the pieces that were lost."""
         notes = self.place(candidate, seed).glob("train-from-*.json")
-        return sum(json.loads(path.read_text())["seconds"] for path in notes) / 60
+        return sum(json.loads(path.read_text())["seconds"] for path in notes)
 
     def _describe(self, candidate: Candidate) -> dict[str, Any]:
         return {"objective": repr(candidate.objective), "setting": candidate.setting}
-
-    def _vote(
-        self,
-        candidate: Candidate,
-        seed: int,
-        split: Split,
-        n: int,
-        purpose: str,
-        resume: Path | None,
-    ) -> Votes:
-        return sample_votes(
-            self.module(candidate, seed),
-            split.X,
-            n,
-            candidate.sigma,
-            purpose=purpose,
-            random_state=1000 + seed,
-            precision=self.budget.precision,
-            resume_from=resume,
-        )
 
     def module(self, candidate: Candidate, seed: int) -> torch.nn.Module:
         """Return the trained base classifier; train it, or the epochs that are left."""
@@ -161,9 +116,9 @@ class Store:
         if done < epochs:
             done = 0 if self.budget.schedule == "one-cycle" else done
             classifier = self._classifier(candidate, seed, checkpoint, epochs, epochs - done)
-            start = time.perf_counter()
+            start = time.process_time()
             classifier.fit(train.X, train.y)
-            spent = time.perf_counter() - start
+            spent = time.process_time() - start
             note(place / f"train-from-{done}.json", {"seconds": spent})
             return classifier.module_
         module = network(self.budget.module, self.images.train)

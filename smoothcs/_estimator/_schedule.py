@@ -10,22 +10,28 @@ from skorch.callbacks import Callback, LRScheduler
 
 from smoothcs._validation import check_integer
 
-# Fewer steps leave a small table untrained; fewer epochs, a large one.
-MIN_STEPS = 1500
+COPIES = 48
 MIN_EPOCHS = 24
+MIN_STEPS = 1500
 
 
-def resolve_epochs(max_epochs: Any, n_examples: int, batch_size: int) -> int:
-    """Return the number of epochs; "auto": at least 24, and at least 1,500 steps.
+def resolve_epochs(max_epochs: Any, n_examples: int, batch_size: int, objective: Any = None) -> int:
+    """Return the number of epochs.
+
+    "auto": every example is seen in 48 noisy copies, however many the objective draws at a time,
+    but in 24 epochs at least, and in 1,500 steps at least, for a small table has few in an epoch.
 
     Examples
     --------
     >>> resolve_epochs("auto", 60_000, 64), resolve_epochs("auto", 150, 64)
-    (24, 500)
+    (48, 500)
     """
     if not (isinstance(max_epochs, str) and max_epochs == "auto"):
+        if isinstance(max_epochs, str):
+            raise ValueError(f"max_epochs must be 'auto' or an integer >= 1; got {max_epochs!r}.")
         return check_integer("max_epochs", max_epochs)
-    return max(MIN_EPOCHS, math.ceil(MIN_STEPS / math.ceil(n_examples / batch_size)))
+    epochs = max(MIN_EPOCHS, COPIES // getattr(objective, "n_noise", 1))
+    return max(epochs, math.ceil(MIN_STEPS / math.ceil(n_examples / batch_size)))
 
 
 class OneCycle(Callback):
