@@ -172,14 +172,15 @@ class ObjectiveNet(NeuralNet):
             noise_scale=self._scale,
             costs=more.get("costs"),
         )
+        # Microbatches run the module again in the backward pass.
         with fixed_augmentation(self.module_, len(x), self._generator, x.device):
             loss, logits = self.objective(self.module_, x, y, context, more.get("sample_weight"))
-        if not torch.isfinite(loss):
-            raise ValueError(
-                f"the training loss became {loss.item()} in epoch {len(self.history)}: "
-                "try a smaller lr, a milder objective (weights, gammas, eps), or scaled inputs."
-            )
-        loss.backward()
+            if not torch.isfinite(loss):
+                raise ValueError(
+                    f"the training loss became {loss.item()} in epoch {len(self.history)}: "
+                    "try a smaller lr, a milder objective (weights, gammas, eps), or scaled inputs."
+                )
+            loss.backward()
         return {"loss": loss, "y_pred": logits.detach()}
 
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
