@@ -171,7 +171,7 @@ def candidates(method: str, task: Task, budget: Budget) -> Iterator[Candidate]:
     elif method == "margin-cs":
         for grid in margin_grid(task, budget.rich):
             # Normalised costs forget that one class is costlier than another: all that 10:1 says.
-            normalize = len(task.costs) > 2
+            normalize = "row" if len(task.costs) > 2 else False
             yield make(MarginCS, task.costs, **grid, **margins, normalize_costs=normalize)
     else:
         raise SystemExit(f"the methods are {', '.join(METHODS)}; got {method}")
