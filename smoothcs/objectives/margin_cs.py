@@ -30,7 +30,6 @@ from smoothcs.objectives._losses import (
 )
 from smoothcs.objectives.base import NoisyObjective, TrainingContext, register
 
-
 PUBLISHED: dict[str, Any] = {
     "lambda_robust": 3.0,
     "lambda_sensitive": 3.0,
@@ -56,8 +55,8 @@ class MarginCS(NoisyObjective):
     ----------
     lambda_robust : float, default=0.3
         Weight of both radius terms (lambda_1; published: 3).
-    lambda_sensitive : float, default=2.0
-        Weight of the sensitive term within them (lambda_2; published: 3).
+    lambda_sensitive : float, default=3.0
+        Weight of the sensitive term within them (lambda_2), as published.
     gamma_normal : float, default=4.0
         Upper end of the hinge of normal examples, in units of 2 r / sigma (gamma_1).
     gamma_sensitive : float, default=8.0
@@ -114,7 +113,7 @@ class MarginCS(NoisyObjective):
         self,
         *,
         lambda_robust: float = 0.3,
-        lambda_sensitive: float = 2.0,
+        lambda_sensitive: float = 3.0,
         gamma_normal: float = 4.0,
         gamma_sensitive: float = 8.0,
         margin: str = "group",

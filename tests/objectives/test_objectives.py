@@ -290,11 +290,11 @@ def test_weight_sensitive_one_ignores_the_costs_exactly(linear, x, family):
 @pytest.mark.parametrize("normal_term", ["normal", "all"])
 def test_margin_cs_without_sensitive_classes_is_macer_exactly(linear, x, normal_term, balanced):
     macer = Macer(lambda_robust=2.0, gamma=4.0)
-    margin_cs = margin_cs(
+    no_costs = margin_cs(
         lambda_robust=2.0, gamma_normal=4.0, normal_term=normal_term, balanced=balanced
     )
     zero = np.zeros((3, 3))
-    assert loss_of(margin_cs, linear, x, cost=zero) == loss_of(macer, linear, x, cost=zero)
+    assert loss_of(no_costs, linear, x, cost=zero) == loss_of(macer, linear, x, cost=zero)
 
 
 def test_pairwise_and_group_margins_agree_for_one_target(linear, x):
