@@ -26,7 +26,7 @@ GRIDS = {
         "objective__gamma_sensitive": [8.0],
     },
     "breast cancer": {
-        "objective__normalize_costs": [False, True],
+        "objective__normalize_costs": [False, "row"],
         "objective__lambda_robust": [0.3],
         "objective__lambda_sensitive": [0.1, 0.3, 1.0, 3.0],
         "objective__gamma_sensitive": [4.0, 8.0],

@@ -49,9 +49,9 @@ from smoothcs._estimator._meaning import describe_inputs, estimator_arguments
 from smoothcs._estimator._models import check_model, fit_on_noisy_copies, is_model
 from smoothcs._estimator._portfolio import OneDrawPredictions
 from smoothcs._estimator._scale import resolve_noise_scale
+from smoothcs._estimator._schedule import check_schedule, resolve_epochs
 from smoothcs._estimator._state import unchanged_on_error
 from smoothcs._net import (
-    LR_SCHEDULES,
     check_module_output,
     continued_net,
     new_net,
@@ -250,10 +250,10 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
         n_copies: int = 10,
         abstain_label: Any = "auto",
         optimizer: Any = "adam",
-        lr: float = 1e-3,
-        lr_schedule: str | None = None,
-        max_epochs: int = 20,
-        batch_size: int = 128,
+        lr: float = 2e-3,
+        lr_schedule: Any = "one-cycle",
+        max_epochs: Any = "auto",
+        batch_size: int = 64,
         callbacks: Any = None,
         warm_start: bool = False,
         net_params: dict[str, Any] | None = None,
@@ -348,7 +348,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
                 with seeded(seed, device):
                     matrix, n = data.cost_matrix.matrix, len(data.encoded)
                     if warm:
-                        net = continued_net(self, data.classes, objective, matrix, seed, scale)
+                        net = continued_net(self, data.classes, objective, matrix, seed, n, scale)
                     else:
                         net = new_net(self, objective, matrix, optimizer, device, seed, n, scale)
                     check_module_output(net, data.X, len(data.classes))
@@ -997,9 +997,10 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
         if self.eps is not None:
             check_positive("eps", self.eps)
         check_positive("lr", self.lr)
-        check_choice("lr_schedule", self.lr_schedule, LR_SCHEDULES)
-        for name in ("n_selection", "n_estimation", "n_prediction", "max_epochs", "batch_size"):
+        check_schedule(self.lr_schedule)
+        for name in ("n_selection", "n_estimation", "n_prediction", "batch_size"):
             self._n(name)
+        resolve_epochs(self.max_epochs, 1, self.batch_size)
         check_choice("bound", self.bound, BOUNDS)
         check_choice("precision", self.precision, PRECISIONS)
         if not (isinstance(self.vote_batch_size, str) and self.vote_batch_size == "auto"):

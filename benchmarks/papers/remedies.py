@@ -37,7 +37,7 @@ BASE: dict[str, Any] = {
     "gamma_sensitive": 8.0,
     "cross_entropy": "noisy",
     "inverse_temperature": 4.0,
-    "normalize_costs": True,
+    "normalize_costs": "row",
     "n_noise": 8,
 }
 LOSSES: dict[str, dict[str, Any]] = {

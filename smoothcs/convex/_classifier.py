@@ -42,6 +42,7 @@ from smoothcs.convex._bounds import (
 from smoothcs.convex._margins import CertifiedMargins
 from smoothcs.convex._objectives import CostSensitiveRobust, OverallRobust, TrainingBall
 from smoothcs.cost import check_costs
+from smoothcs.modules import MLP
 from smoothcs.objectives import CostSensitiveCrossEntropy, Objective
 
 __all__ = ["ConvexRelaxationClassifier"]
@@ -267,6 +268,7 @@ class ConvexRelaxationClassifier(TrainedClassifier):
                     device,
                     seed,
                     len(data.encoded),
+                    network=MLP,
                 )
                 check_bounded_module(net.module_, self.input_shape_)
                 net.module_.to(memory_format=torch.contiguous_format)  # the package takes views
