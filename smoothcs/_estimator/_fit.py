@@ -18,6 +18,7 @@ from smoothcs._estimator._inputs import (
     encode_labels,
     is_dataset,
 )
+from smoothcs._estimator._nested import NestedParams
 from smoothcs._estimator._state import portable_state, restored_state
 from smoothcs.cost import CostMatrix, as_cost_matrix, check_costs
 
@@ -135,7 +136,7 @@ def draw_seed(random_state: Any) -> int:
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
-class TrainedClassifier(ClassifierMixin, BaseEstimator):
+class TrainedClassifier(NestedParams, ClassifierMixin, BaseEstimator):
     """Base class of the classifiers that train a module: what they keep of it and save."""
 
     def _keep(self, net: Any, data: TrainingData) -> None:
