@@ -2,6 +2,7 @@
 
 from smoothcs._classifier import CostSensitiveSmoothedClassifier
 from smoothcs._estimator._certify import CertificationInterrupted
+from smoothcs._estimator._reach import UnreachableRadiusWarning
 from smoothcs._estimator._scale import category_scale
 from smoothcs._estimator._unwrap import (
     certified_report,
@@ -36,6 +37,7 @@ __all__ = [
     "PortfolioCertificate",
     "TunedDecisionClassifier",
     "TunedWeightsClassifier",
+    "UnreachableRadiusWarning",
     "WeightedVotes",
     "__version__",
     "best_under",

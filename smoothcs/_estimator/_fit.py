@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from torch.utils.data import Dataset
 
+from smoothcs._estimator._images import warn_of_images
 from smoothcs._estimator._inputs import (
     check_inputs,
     check_labels,
@@ -119,6 +120,7 @@ def check_training_data(
     the shape that the estimator was fitted with.
     """
     X = check_inputs(estimator, X, reset=reset)
+    warn_of_images(X, getattr(estimator, "sigma", getattr(estimator, "eps", None)))
     y = check_labels(X, y, estimator)
     weights = check_weights(sample_weight, X)
     classes = np.unique(y)

@@ -1,5 +1,6 @@
 """What a user of scikit-learn and skorch tries first, and what an error then says."""
 
+import numpy as np
 import pytest
 import torch
 from _small import COSTS, NAMES, ListDataset, X, Y, convex, estimator, fit, tune
@@ -13,9 +14,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import LabelEncoder, StandardScaler
 from skorch.callbacks import Checkpoint, EarlyStopping, EpochScoring, LRScheduler
 from skorch.dataset import ValidSplit
+from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from smoothcs import CostMatrix, rob_cs_scorer
+from smoothcs.modules import MLP
 
 NAMED = {("dog", "cat"): 10.0, ("dog", "fox"): 1.0, ("cat", "dog"): 1.0}
 
@@ -232,3 +235,34 @@ def test_a_resume_file_in_a_missing_folder(tmp_path):
         clf.certify(X, Y, resume_from=tmp_path / "runs" / "a.votes")
     with pytest.raises(IsADirectoryError, match="resume_from=.*is a folder"):
         clf.certify(X, Y, resume_from=tmp_path)
+
+
+# -- images ----------------------------------------------------------------------------------------
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (36, 3, 8, 8)).astype(np.uint8)
+SMALL = {"module": MLP, "max_epochs": 1}
+
+
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_images_in_0_to_255_are_warned_of(as_dataset):
+    data = (PICTURES, Y)
+    if as_dataset:
+        data = (TensorDataset(torch.from_numpy(PICTURES), torch.from_numpy(Y)),)
+    with pytest.warns(UserWarning, match=r"0\.25 in these units.*divide X by 255"):
+        fit(*data, *([None] if as_dataset else []), **SMALL)
+    fit(PICTURES / 255, Y, **SMALL)
+    fit(PICTURES, Y, sigma=64.0, **SMALL)
+    fit(PICTURES[:, 0, 0].astype(float), Y, **SMALL)  # a table
+
+
+def test_images_with_channels_last_are_warned_of_before_the_module_fails():
+    last = PICTURES.transpose(0, 2, 3, 1) / 255
+    with pytest.warns(UserWarning, match=r"\(8, 8, 3\).*X\.transpose\(0, 3, 1, 2\)"):
+        fit(last, Y, **SMALL)
+    conv = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 3))
+    with (
+        pytest.warns(UserWarning, match="channels last"),
+        pytest.raises(RuntimeError, match="expected input"),
+    ):
+        fit(last, Y, module=conv)
+    fit(last.transpose(0, 3, 1, 2), Y, module=conv)
