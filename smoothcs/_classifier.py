@@ -48,6 +48,7 @@ from smoothcs._estimator._inputs import (
 from smoothcs._estimator._meaning import describe_inputs, estimator_arguments
 from smoothcs._estimator._models import check_model, fit_on_noisy_copies, is_model
 from smoothcs._estimator._portfolio import OneDrawPredictions
+from smoothcs._estimator._reach import warn_of_default_scoring, warn_out_of_reach
 from smoothcs._estimator._scale import resolve_noise_scale
 from smoothcs._estimator._schedule import check_schedule, resolve_epochs
 from smoothcs._estimator._state import unchanged_on_error
@@ -71,6 +72,7 @@ from smoothcs.cost import CostMatrix, as_cost_matrix, check_costs
 from smoothcs.decision import BOUNDS, WeightedVotes, read_decision
 from smoothcs.objectives import resolve_objective
 from smoothcs.sequential import KINDS, PredictionRule
+from smoothcs.sequential._looks import final_level
 from smoothcs.sequential.planning import plan_votes
 from smoothcs.votes import PRECISIONS, sample_votes
 from smoothcs.votes._source import SameInputs
@@ -708,12 +710,14 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
         n_max = self._n("n_estimation") if n_max is None else n_max
         # With so few votes there is a single look, at the whole of alpha.
         decision.check_can_certify(check_integer("n_max", n_max), self.alpha, "exact", "n_max")
+        radii = self._eps(eps)
+        self._check_reach(radii, n_max, decision, final_level(n_max, self.alpha, looks))
         return certify_at_eps(
             self._draw(X, costs, resume_from),
             self._n("n_selection"),
             partial(_omega, cost_matrix, decision, y),
             decision,
-            eps=self._eps(eps),
+            eps=radii,
             kinds=kinds,
             sigma=self.sigma,
             alpha=self.alpha,
@@ -829,6 +833,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
         score : float
         """
         check_choice("metric", metric, SCORES)
+        warn_of_default_scoring()
         eps = self._eps(eps)
         check_is_fitted(self)
         y = check_labels(X, y, self)
@@ -837,6 +842,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
             certificates = self.certify_at(X, y, eps, kinds=(SCORES[metric],), costs=costs)
         else:
             certificates = self.certify(X, y, costs=costs)
+            self._check_reach(eps, self.n_estimation, self._decision(costs), self.alpha)
         weights = check_weights(sample_weight, X)
         return float(getattr(certificates, metric)(eps, sample_weight=weights))
 
@@ -849,6 +855,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
         costs: Any = None,
         eps: float | None = None,
         n_estimation: int | None = None,
+        groups: Any = None,
     ) -> dict[str, Any]:
         """Return every certified metric at ``eps`` from one Monte Carlo pass.
 
@@ -867,6 +874,10 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
             Radius, in place of the estimator's.
         n_estimation : int, default=None
             Votes, in place of the estimator's.
+        groups : array-like (n,), default=None
+            To whom or what each input belongs (a patient, a sign seen in several frames). If given,
+            the report has ``intervals``, approximate 95 % intervals by bootstrap over groups
+            (:meth:`Certificates.intervals <smoothcs.Certificates.intervals>`), and ``n_groups``.
 
         Returns
         -------
@@ -887,9 +898,10 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
         weights = check_weights(sample_weight, X)
         if self.bound == "exact":
             decided = self.certify_at(X, y, eps, kinds=KINDS, n_max=n_estimation, costs=costs)
-            return decided.report(eps, weights)
+            return decided.report(eps, weights, groups)
         clf = self if n_estimation is None else copy(self).set_params(n_estimation=n_estimation)
-        return clf.certify(X, y, costs=costs).report(eps, weights)
+        self._check_reach(eps, clf.n_estimation, self._decision(costs), self.alpha)
+        return clf.certify(X, y, costs=costs).report(eps, weights, groups)
 
     # ------------------------------------------------------------------ shared steps
 
@@ -983,6 +995,10 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
     def _check_votes(self, decision: WeightedVotes) -> None:
         n = self._n("n_estimation")
         decision.check_can_certify(n, self.alpha, self.bound, "n_estimation")
+
+    def _check_reach(self, eps: Any, n: int, decision: WeightedVotes, level: float) -> None:
+        weights = decision.align(self.classes_).weights
+        warn_out_of_reach(self, np.ravel(eps).tolist(), n, weights, level)
 
     def _check_sequential(self, what: str) -> None:
         if self.bound != "exact":

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from smoothcs._estimator._fit import ArrayDataset, EncodedDataset
 from smoothcs._estimator._inputs import first_input, is_dataset
 from smoothcs._estimator._schedule import all_callbacks, resolve_epochs
+from smoothcs._estimator._nested import check_callbacks
 from smoothcs._torch import keep_freed_memory
 from smoothcs.modules import default_module
 from smoothcs.modules._augment import fixed_augmentation
@@ -183,6 +184,10 @@ class ObjectiveNet(NeuralNet):
             loss.backward()
         return {"loss": loss, "y_pred": logits.detach()}
 
+    def predict(self, X: Any) -> np.ndarray:
+        """Return class indices (n,), which skorch's EpochScoring compares with the labels."""
+        return np.asarray(self.predict_proba(X)).argmax(axis=1)
+
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
         self._set_training(False)
         x, y, _ = self._on_device(batch)
@@ -212,6 +217,7 @@ def new_net(
             f"got {clf.net_params!r} of type {type(clf.net_params).__name__}."
         )
     params = dict(clf.net_params or {})
+    check_callbacks(clf.callbacks, params)
     module_params = {
         name.removeprefix("module__"): params.pop(name)
         for name in list(params)

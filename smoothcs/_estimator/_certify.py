@@ -32,10 +32,18 @@ class CertificationInterrupted(KeyboardInterrupt):
         Of all inputs; those that were not finished are not certified.
     """
 
-    def __init__(self, certificates: Certificates | CertifiedAt) -> None:
+    def __init__(self, certificates: Certificates | CertifiedAt, draw: Any = None) -> None:
+        path = getattr(draw, "keywords", {}).get("resume_from")
+        finished = int(np.count_nonzero(certificates.votes.any(axis=1)))
         super().__init__(
-            "certification was interrupted; finished inputs are in .certificates, and a call with "
-            "the same resume_from goes on from there"
+            f"certification was interrupted: {finished} of {len(certificates)} inputs are finished "
+            "and in .certificates, the others are not certified. "
+            + (
+                "Nothing was kept on disk; with resume_from='votes.jsonl' a call could be "
+                "continued after an interruption."
+                if path is None
+                else f"The same call, with resume_from={str(path)!r}, goes on from here."
+            )
         )
         self.certificates = certificates
 
@@ -51,7 +59,7 @@ def certify_radii(
         votes = draw(n_estimation, purpose="estimation")
     except VotesInterrupted as stop:
         part = certificates(selection, stop.votes, n=stop.votes.sum(axis=1))
-        raise CertificationInterrupted(part) from None
+        raise CertificationInterrupted(part, draw) from None
     return certificates(selection, votes)
 
 
@@ -160,7 +168,7 @@ def _select(
         return draw(n_selection, purpose="selection")
     except VotesInterrupted as stop:
         # Without selection votes for all nothing can be said of any: stop without a certificate.
-        raise CertificationInterrupted(nothing(np.zeros_like(stop.votes))) from None
+        raise CertificationInterrupted(nothing(np.zeros_like(stop.votes)), draw) from None
 
 
 def _draw(
@@ -169,7 +177,7 @@ def _draw(
     try:
         return draw(schedule, purpose="estimation")
     except VotesInterrupted as stop:
-        raise CertificationInterrupted(result(stop.votes)) from None
+        raise CertificationInterrupted(result(stop.votes), draw) from None
 
 
 def rounding_errors(

@@ -15,14 +15,31 @@ from sklearn.utils.validation import (
     column_or_1d,
     validate_data,
 )
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from smoothcs._labels import positions
 from smoothcs.votes._source import SameInputs
 
 
 def is_dataset(X: Any) -> bool:
-    """Tell a torch Dataset, which is read item by item, from an array."""
+    """Tell a torch Dataset, which is read item by item, from an array.
+
+    Raises
+    ------
+    TypeError
+        If ``X`` gives its items only in its own order: a DataLoader or an IterableDataset.
+    """
+    if isinstance(X, DataLoader):
+        raise TypeError(
+            "X must be an array or a Dataset; got a DataLoader, which mixes and groups the items. "
+            "Pass its Dataset, loader.dataset; fit has batch_size, and voting vote_batch_size."
+        )
+    if isinstance(X, IterableDataset):
+        raise TypeError(
+            "X must be an array or a Dataset with __len__ and __getitem__; got "
+            f"{type(X).__name__}, an IterableDataset, whose items cannot be read again by number. "
+            "Read them into a TensorDataset, or write a Dataset that opens item i by its name."
+        )
     return isinstance(X, Dataset | SameInputs)
 
 

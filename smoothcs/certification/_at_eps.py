@@ -158,11 +158,14 @@ class CertifiedAt(Record):
         return used
 
     def report(
-        self, eps: float | None = None, sample_weight: ArrayLike | None = None
+        self,
+        eps: float | None = None,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
     ) -> dict[str, Any]:
         """Return every metric at ``eps`` by its name, with sigma, alpha and the mean votes."""
         return {
-            **super().report(eps, sample_weight),
+            **super().report(eps, sample_weight, groups),
             "eps": float(self.eps[self._column(eps)]),
             "sigma": self.sigma,
             "alpha": self.alpha,

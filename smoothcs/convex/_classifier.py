@@ -387,6 +387,7 @@ class ConvexRelaxationClassifier(TrainedClassifier):
         *,
         costs: Any = None,
         eps: float | None = None,
+        groups: Any = None,
     ) -> dict[str, Any]:
         """Return every metric of [ZE19], under the names that the smoothed classifier also uses.
 
@@ -401,6 +402,9 @@ class ConvexRelaxationClassifier(TrainedClassifier):
             Costs of each example, ``costs[i, y, k]`` of calling a y a k, for the metrics in money.
         eps : float, default=None
             Radius, in place of the estimator's.
+        groups : array-like (n,), default=None
+            To whom or what each input belongs; if given, the report has ``intervals``, by bootstrap
+            over groups, and ``n_groups``.
 
         Returns
         -------
@@ -419,7 +423,7 @@ class ConvexRelaxationClassifier(TrainedClassifier):
         label = self.classes_[self._logits(X).argmax(axis=1)]
         return {
             **CertifiedMargins(margins, y, self.cost_matrix_, label, costs).report(
-                sample_weight=check_weights(sample_weight, X)
+                sample_weight=check_weights(sample_weight, X), groups=groups
             ),
             "eps": float(self.eps if eps is None else eps),
             "norm": self.norm,
