@@ -67,6 +67,7 @@ from smoothcs._validation import (
     check_probability,
 )
 from smoothcs.certification import Certificates, CertifiedAt, certify_votes
+from smoothcs.certification._informative import warn_if_uninformative
 from smoothcs.certification._metrics import SCORES
 from smoothcs.cost import CostMatrix, as_cost_matrix, check_costs
 from smoothcs.decision import BOUNDS, WeightedVotes, read_decision
@@ -831,6 +832,12 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
         Returns
         -------
         score : float
+
+        Warns
+        -----
+        UninformativeWarning
+            If a constant answer would do as well, so that the score alone misleads
+            (:class:`smoothcs.exceptions.UninformativeWarning`); not for "certified_accuracy".
         """
         check_choice("metric", metric, SCORES)
         warn_of_default_scoring()
@@ -844,6 +851,8 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
             certificates = self.certify(X, y, costs=costs)
             self._check_reach(eps, self.n_estimation, self._decision(costs), self.alpha)
         weights = check_weights(sample_weight, X)
+        if metric != "certified_accuracy":
+            warn_if_uninformative(certificates, weights)
         return float(getattr(certificates, metric)(eps, sample_weight=weights))
 
     def certified_report(
@@ -882,13 +891,19 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
         Returns
         -------
         report : dict
-            ``rob_cs``, ``rob_cost``, ``accuracy``, ``certified_accuracy``, ``rob_cs_standard``,
+            ``rob_cs``, ``accuracy`` and, beside it, ``constant_accuracy`` (of the commonest class),
+            ``rob_cost``, ``certified_accuracy``, ``rob_cs_standard``,
             ``rob_standard_nonsensitive``, ``abstention_rate``, ``misclassification_cost``; ``bill``
             (at ``eps``, of all examples), ``mean_bill``, ``clean_bill``, ``savings`` (nan where
             some constant answer is free) and ``clean_savings``;
             ``precision`` and ``recall``, dicts by label; ``clean_error_matrix`` and
             ``robust_error_matrix``, arrays (m, m), the latter for the sensitive pairs; ``eps``,
             ``sigma``, ``alpha``, ``n_inputs``, ``n_sensitive``, ``mean_votes``.
+
+        Warns
+        -----
+        UninformativeWarning
+            As in :meth:`score`.
         """
         check_is_fitted(self)
         eps = self._eps(eps)
@@ -896,12 +911,15 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
             raise ValueError(f"eps must be one number for a report; got {eps!r}.")
         y = check_labels(X, y, self)
         weights = check_weights(sample_weight, X)
+        certified: Certificates | CertifiedAt
         if self.bound == "exact":
-            decided = self.certify_at(X, y, eps, kinds=KINDS, n_max=n_estimation, costs=costs)
-            return decided.report(eps, weights, groups)
-        clf = self if n_estimation is None else copy(self).set_params(n_estimation=n_estimation)
-        self._check_reach(eps, clf.n_estimation, self._decision(costs), self.alpha)
-        return clf.certify(X, y, costs=costs).report(eps, weights, groups)
+            certified = self.certify_at(X, y, eps, kinds=KINDS, n_max=n_estimation, costs=costs)
+        else:
+            clf = self if n_estimation is None else copy(self).set_params(n_estimation=n_estimation)
+            self._check_reach(eps, clf.n_estimation, self._decision(costs), self.alpha)
+            certified = clf.certify(X, y, costs=costs)
+        warn_if_uninformative(certified, weights)
+        return certified.report(eps, weights, groups)
 
     # ------------------------------------------------------------------ shared steps
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
@@ -19,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from smoothcs._labels import positions
 from smoothcs.votes._source import SameInputs
+from smoothcs.votes.noise import content_digest
 
 
 def is_dataset(X: Any) -> bool:
@@ -88,6 +90,19 @@ def first_input(dataset: Any) -> np.ndarray:
     item = dataset[0]
     x = item[0] if isinstance(item, (tuple, list)) else item
     return np.asarray(x, dtype=np.float32)
+
+
+def input_digests(X: Any) -> list[bytes]:
+    """Return a digest of each input of an array or Dataset; the noise of a vote depends on it."""
+    inputs = (X[i] for i in range(len(X)))
+    firsts = (x[0] if is_dataset(X) and isinstance(x, tuple | list) else x for x in inputs)
+    return [content_digest(np.asarray(x, dtype=np.float32)) for x in firsts]
+
+
+def identical_inputs(X: Any) -> NDArray[np.intp]:
+    """Number the inputs such that identical ones, and only these, have equal numbers."""
+    digests = [digest.hex() for digest in input_digests(X)]
+    return np.unique(digests, return_inverse=True)[1].reshape(-1)
 
 
 def read_labels(dataset: Any) -> np.ndarray:

@@ -263,8 +263,12 @@ class CertifiedMetrics(GroupIntervals):
         both = {label: self.precision_recall(label, weight) for label in self.classes.tolist()}
         return {
             "rob_cs": self.rob_cs(eps, weight),
-            "rob_cost": self.rob_cost(eps, weight),
             "accuracy": self.certified_accuracy(0.0, weight),
+            "constant_accuracy": float(
+                np.bincount(self.cost_matrix.encode(self._truth("report")), weight).max()
+                / weight.sum()
+            ),
+            "rob_cost": self.rob_cost(eps, weight),
             "certified_accuracy": self.certified_accuracy(eps, weight),
             "rob_cs_standard": self.rob_cs_standard(eps, weight),
             # Nobody asked for this one in particular: nan without a warning where undefined.

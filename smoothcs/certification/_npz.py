@@ -22,20 +22,9 @@ PLAIN_KINDS = "biufU"
 _DEFLATE_RATIO = 1032
 
 
-def write_npz(path: str | os.PathLike[str], entries: Mapping[str, Any]) -> None:
-    """Write named arrays, numbers or strings to ``path``.
-
-    The file appears under its name only when it is complete, so an interrupted call leaves what
-    was there before. Values that would need a pickle are refused.
-    """
-    arrays: dict[str, Any] = {name: _plain(name, value) for name, value in entries.items()}
-    with written_whole(path) as file:
-        np.savez_compressed(file, **arrays)
-
-
 @contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Give a file to write to, which appears as ``path`` only when the block has ended well."""
+    """Open a file that appears under its name only when the block ends without an error."""
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -46,6 +35,17 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_npz(path: str | os.PathLike[str], entries: Mapping[str, Any]) -> None:
+    """Write named arrays, numbers or strings to ``path``.
+
+    The file appears under its name only when it is complete, so an interrupted call leaves what
+    was there before. Values that would need a pickle are refused.
+    """
+    arrays: dict[str, Any] = {name: _plain(name, value) for name, value in entries.items()}
+    with written_whole(path) as file:
+        np.savez_compressed(file, **arrays)
 
 
 def read_npz(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:

@@ -31,6 +31,7 @@ from smoothcs._estimator._state import unchanged_on_error
 from smoothcs._net import check_module_output, new_net, resolve_optimizer
 from smoothcs._torch import resolve_devices, seeded
 from smoothcs._validation import check_choice, check_integer, check_positive, check_real
+from smoothcs.certification._informative import warn_if_uninformative
 from smoothcs.certification._metrics import SCORES
 from smoothcs.convex._bounds import (
     NORMS,
@@ -377,7 +378,11 @@ class ConvexRelaxationClassifier(TrainedClassifier):
         check_choice("metric", metric, SCORES)
         X, y, margins = self._margins_of(X, y, eps)
         certified = CertifiedMargins(margins, y, self.cost_matrix_)
-        return float(getattr(certified, metric)(None, check_weights(sample_weight, X)))
+        weights = check_weights(sample_weight, X)
+        if metric != "certified_accuracy":
+            certified.label = self.classes_[self._logits(X).argmax(axis=1)]
+            warn_if_uninformative(certified, weights)
+        return float(getattr(certified, metric)(None, weights))
 
     def certified_report(
         self,
@@ -412,19 +417,20 @@ class ConvexRelaxationClassifier(TrainedClassifier):
             ``classification_error``, ``cost_sensitive_robust_error``, ``rob_cost`` (the robust
             cost, Eq. 3.1), ``misclassification_cost``, ``robust_error`` (the share of examples not
             certified against every target); one minus each error as ``accuracy``, ``rob_cs``,
-            ``certified_accuracy``; ``rob_cs_standard``, ``rob_standard_nonsensitive``,
-            ``abstention_rate`` (0); ``bill``, ``mean_bill``, ``clean_bill``, ``savings``,
-            ``clean_savings``; ``precision`` and ``recall``, dicts by label;
-            ``clean_error_matrix`` and ``robust_error_matrix``, arrays (m, m); ``eps``, ``norm``,
-            ``n_inputs``, ``n_sensitive``.
+            ``certified_accuracy``; ``constant_accuracy`` (of the commonest class);
+            ``rob_cs_standard``, ``rob_standard_nonsensitive``, ``abstention_rate`` (0); ``bill``,
+            ``mean_bill``, ``clean_bill``, ``savings``, ``clean_savings``; ``precision`` and
+            ``recall``, dicts by label; ``clean_error_matrix`` and ``robust_error_matrix``, arrays
+            (m, m); ``eps``, ``norm``, ``n_inputs``, ``n_sensitive``.
         """
         X, y, margins = self._margins_of(X, y, eps)
         costs = check_costs(costs, len(X), len(self.classes_))
         label = self.classes_[self._logits(X).argmax(axis=1)]
+        certified = CertifiedMargins(margins, y, self.cost_matrix_, label, costs)
+        weights = check_weights(sample_weight, X)
+        warn_if_uninformative(certified, weights)
         return {
-            **CertifiedMargins(margins, y, self.cost_matrix_, label, costs).report(
-                sample_weight=check_weights(sample_weight, X), groups=groups
-            ),
+            **certified.report(sample_weight=weights, groups=groups),
             "eps": float(self.eps if eps is None else eps),
             "norm": self.norm,
         }

@@ -9,15 +9,17 @@ from numpy.typing import NDArray
 
 from smoothcs import metrics
 from smoothcs._validation import check_real
-from smoothcs.certification._certify import Certificates
+from smoothcs.certification import Certificates
 from smoothcs.plotting._common import (
     ORANGE,
     UNITS,
     CertificatesDisplay,
     check_certificates,
+    check_truth,
     class_names,
     final_step,
     no_figure_on_error,
+    plain_text,
     several_axes,
     units_of,
 )
@@ -165,8 +167,7 @@ class RobustErrorDisplay(CertificatesDisplay):
 
     @classmethod
     def _check(cls, y: Any, **kwargs: Any) -> None:
-        if y is None:
-            raise ValueError("errors compare with the true classes: certify with y to get them.")
+        check_truth("errors compare", y)
 
     @classmethod
     def _defaults(cls, clf: Any) -> dict[str, Any]:
@@ -237,7 +238,7 @@ class RobustErrorDisplay(CertificatesDisplay):
 
 
 def _label_axes(axes: Any, classes: NDArray[Any], *, first: bool) -> None:
-    labels = np.asarray([str(label) for label in classes])
+    labels = np.asarray([plain_text(label) for label in classes])
     long = max(map(len, labels)) > 2
     # Every second, third, ... label where all of them would overlap.
     ticks = np.arange(0, len(labels), max(1, int(np.ceil(0.22 / _cell_inches(axes, len(labels))))))

@@ -1,0 +1,88 @@
+"""Whether answers say anything about the inputs: a certified score alone does not show it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from smoothcs import metrics
+from smoothcs.cost import CostMatrix
+from smoothcs.exceptions import UninformativeWarning
+
+# Of fewer inputs, or of one class alone, nothing can be said.
+LEAST_INPUTS = 20
+# One class takes nearly all answers if the others get less than this part of what is theirs.
+NEARLY_NONE = 0.1
+
+_silent: ContextVar[bool] = ContextVar("accuracy is shown beside", default=False)
+
+
+@contextmanager
+def shown_with_accuracy(names: Any) -> Iterator[None]:
+    """Do not warn in this block if an accuracy is among the ``names`` that its user gets to see."""
+    token = _silent.set(_silent.get() or any("accuracy" in name for name in names))
+    try:
+        yield
+    finally:
+        _silent.reset(token)
+
+
+def warn_if_uninformative(certified: Any, sample_weight: Any = None) -> None:
+    """Warn if the labels of an object with ``y`` and costs say little about its inputs.
+
+    The text holds no numbers: Python shows equal warnings of a line once, be it run in many folds.
+    """
+    if _silent.get():
+        return
+    reason = uninformative(
+        certified.y,
+        certified.label,
+        certified.cost_matrix,
+        costs=certified.costs,
+        sample_weight=sample_weight,
+    )
+    if reason is not None:
+        warnings.warn(
+            f"{reason} A certified score can be high all the same, where mistakes are free: read "
+            "it beside accuracy and constant_accuracy of certified_report.",
+            UninformativeWarning,
+            stacklevel=3,  # who called the estimator
+        )
+
+
+def uninformative(
+    y: ArrayLike,
+    label: ArrayLike,
+    cost_matrix: CostMatrix,
+    *,
+    costs: NDArray[Any] | None = None,
+    sample_weight: ArrayLike | None = None,
+) -> str | None:
+    """Say in a sentence why labels (n,) tell little about inputs of classes y, or return None."""
+    true, given = cost_matrix.encode(y), cost_matrix.encode(label)
+    weight = np.ones(len(true)) if sample_weight is None else np.asarray(sample_weight, float)
+    m = cost_matrix.n_classes
+    of_class, answers = (np.bincount(k, weight, minlength=m) / weight.sum() for k in (true, given))
+    if np.count_nonzero(weight) < LEAST_INPUTS or of_class.max() >= 1.0 - 1e-9:
+        return None
+    top = int(answers.argmax())
+    if 1.0 - answers[top] < NEARLY_NONE * (1.0 - of_class[top]):
+        return "One class takes nearly all predictions."
+    accuracy = float(weight[true == given].sum() / weight.sum())
+    if accuracy > of_class.max():
+        return None
+    # Answers that weigh costs may give up accuracy for money: that is no fault.
+    same: dict[str, Any] = {"cost_matrix": cost_matrix, "costs": costs, "sample_weight": weight}
+    paid = metrics.bill(y, label, np.zeros((len(true), m)), eps=0.0, **same)
+    if paid < metrics.constant_bills(y, **same).min():
+        return None
+    return (
+        "The predictions are no more accurate than the commonest class, and no cheaper than the "
+        "cheapest constant answer."
+    )

@@ -1,0 +1,18 @@
+"""Warnings that users may want to filter by name."""
+
+from __future__ import annotations
+
+__all__ = ["UninformativeWarning"]
+
+
+class UninformativeWarning(UserWarning):
+    """A certified score of answers that say little about the inputs.
+
+    Where some mistakes are free, a constant answer can reach ``rob_cs = 1``. ``score`` and
+    ``certified_report`` warn where one class takes nearly all answers, or where the answers are no
+    more accurate than the commonest class and no cheaper than the cheapest constant answer.
+
+    To silence it where such models are expected, in a wide search for instance::
+
+        warnings.simplefilter("ignore", smoothcs.exceptions.UninformativeWarning)
+    """
