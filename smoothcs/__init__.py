@@ -3,7 +3,6 @@
 from smoothcs._classifier import CostSensitiveSmoothedClassifier
 from smoothcs._estimator._certify import CertificationInterrupted
 from smoothcs._estimator._export import export_module, load_module
-from smoothcs._estimator._reach import UnreachableRadiusWarning
 from smoothcs._estimator._scale import category_scale
 from smoothcs._estimator._unwrap import (
     certified_report,
@@ -38,7 +37,6 @@ __all__ = [
     "PortfolioCertificate",
     "TunedDecisionClassifier",
     "TunedWeightsClassifier",
-    "UnreachableRadiusWarning",
     "WeightedVotes",
     "__version__",
     "best_under",

@@ -279,7 +279,7 @@ def has_batch_norm(module: nn.Module) -> bool:
 
 def _drop_lone_example(iterator: Any) -> None:
     """Leave out a last batch of one example, which has no variance."""
-    batches = getattr(iterator, "batch_sampler", None)
+    batches: Any = getattr(iterator, "batch_sampler", None)
     size = getattr(batches, "batch_size", None)
     if size is not None and len(iterator.dataset) > size and len(iterator.dataset) % size == 1:
         batches.drop_last = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["UninformativeWarning"]
+__all__ = ["UninformativeWarning", "UnreachableRadiusWarning"]
 
 
 class UninformativeWarning(UserWarning):
@@ -16,3 +16,7 @@ class UninformativeWarning(UserWarning):
 
         warnings.simplefilter("ignore", smoothcs.exceptions.UninformativeWarning)
     """
+
+
+class UnreachableRadiusWarning(UserWarning):
+    """A radius is asked for that these numbers of votes cannot certify, for any input."""

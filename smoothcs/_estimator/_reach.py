@@ -7,44 +7,23 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from smoothcs.certification import certify_votes
+from smoothcs.certification import largest_radius
 from smoothcs.decision import WeightedVotes
-
-
-class UnreachableRadiusWarning(UserWarning):
-    """A radius is asked for that these numbers of votes cannot certify, for any input."""
-
-
-def largest_radius(
-    n: int, alpha: float, sigma: float, *, weights: NDArray[np.float64], bound: str
-) -> float:
-    """Return the radius that ``n`` votes certify at level ``alpha`` if all are for one class.
-
-    Of the classes, the one with the largest weight against the one with the smallest.
-    """
-    votes = [[n, 0, 0]] if len(weights) > 2 else [[n, 0]]
-    lightest = [weights.min()] * (len(votes[0]) - 1)
-    best = certify_votes(
-        votes,
-        votes,
-        sigma=sigma,
-        alpha=alpha,
-        decision=WeightedVotes([weights.max(), *lightest]),
-        bound=bound,
-        simultaneous=False,
-        blockers=False,
-    )
-    return float(max(best.radius_standard.max(), np.nanmax(best.radius_pair)))
+from smoothcs.exceptions import UnreachableRadiusWarning
 
 
 def warn_out_of_reach(
-    clf: Any, eps: Iterable[float], n: int, weights: NDArray[np.float64], level: float
+    clf: Any, eps: Iterable[float], n: int, decision: WeightedVotes, level: float
 ) -> None:
     """Warn of radii that ``n`` votes, tested at ``level`` in the end, cannot certify."""
-    limit = largest_radius(n, level, clf.sigma, weights=weights, bound=clf.bound)
+    limit = largest_radius(
+        n,
+        sigma=clf.sigma,
+        alpha=level,
+        bound=clf.bound,
+        decision=decision,
+        n_classes=len(clf.classes_),
+    )
     beyond = [e for e in eps if e > limit]
     if beyond:
         warnings.warn(

@@ -33,7 +33,7 @@ class GroupIntervals:
 
     label: NDArray[Any]
     cost_matrix: CostMatrix
-    costs: NDArray[np.float32] | None
+    costs: NDArray[np.float64] | None
     _at: Callable[..., Any]
     _abstained: Callable[[], NDArray[np.bool_]]
     _truth: Callable[[str], NDArray[Any]]
