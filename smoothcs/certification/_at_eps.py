@@ -193,7 +193,7 @@ class CertifiedAt(Record):
         """Return eps and radii that lie above it exactly where the claim was certified."""
         if kind == "label":
             return 0.0, np.where(self._abstained(), 0.0, 1.0)
-        certified = self._decided(f"certified_{kind}")
+        certified = self._decided(f"certified_{'pair' if kind == 'other' else kind}")
         column = self._column(eps)
         e = float(self.eps[column])
         return e, np.where(certified[:, column], 2.0 * e, 0.0)

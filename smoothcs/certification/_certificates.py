@@ -32,6 +32,7 @@ _PER_INPUT = (
     "radius_standard",
     "radius_group",
     "radius_pair",
+    "radius_other",
     "votes",
     "selection_votes",
     "y",
@@ -62,6 +63,7 @@ class Certificates(Record):
         Within it the smoothed classifier predicts no sensitive target. nan where there is none.
     radius_pair : ndarray of float64 of shape (n, m)
         Within ``radius_pair[i, j]`` it does not predict class j; nan outside the sensitive targets.
+        0 where ``label`` is itself a sensitive target.
     votes, selection_votes : ndarray of int64 of shape (n, m)
         The estimation and selection votes.
     sigma, alpha : float
@@ -96,6 +98,9 @@ class Certificates(Record):
     noise_scale : ndarray of float32 or None
         Scale of the noise of each entry of an input; radii are those of
         ``||perturbation / noise_scale||_2``, and entries of scale 0 do not change.
+    radius_other : ndarray of float64 of shape (n, m) or None
+        ``radius_pair`` where ``label`` costs nothing. Where it does, the same claims about the
+        other sensitive targets, by which a bill knows what else may have to be paid.
 
     Examples
     --------
@@ -132,6 +137,7 @@ class Certificates(Record):
     model: str | None = None
     costs: NDArray[np.float64] | None = None
     noise_scale: NDArray[np.float32] | None = None
+    radius_other: NDArray[np.float64] | None = None
 
     FORMAT: ClassVar[str] = "smoothcs certificates 2"
     # The types of the arrays of which only one is right, whatever the order of their bytes.
@@ -139,6 +145,7 @@ class Certificates(Record):
         "radius_standard": "f8",
         "radius_group": "f8",
         "radius_pair": "f8",
+        "radius_other": "f8",
         "votes": "i8",
         "selection_votes": "i8",
     }
@@ -227,6 +234,8 @@ class Certificates(Record):
 
     def _at(self, kind: str, eps: Any) -> tuple[Any, NDArray[np.float64]]:
         kind = "standard" if kind == "label" else kind
+        if kind == "other" and self.radius_other is None:  # of an old file
+            kind = "pair"
         return self._given(eps), getattr(self, f"radius_{kind}")
 
     def _given(self, eps: Any) -> Any:
@@ -241,8 +250,8 @@ class Certificates(Record):
         shape = check_votes("votes", self.votes).shape
         if check_votes("selection_votes", self.selection_votes).shape != shape:
             raise ValueError("votes and selection_votes differ in shape.")
-        if self.cost_matrix.n_classes != shape[1] or self.radius_pair.shape != shape:
-            raise ValueError("cost_matrix or radius_pair does not fit the votes.")
+        if self.cost_matrix.n_classes != shape[1]:
+            raise ValueError("cost_matrix does not fit the votes.")
         self._check_per_input(
             label=self.label,
             abstained=self.abstained,
@@ -274,8 +283,13 @@ class Certificates(Record):
             ("radius_standard", np.ones(shape[:1], dtype=bool)),
             ("radius_group", omega.any(axis=1)),
             ("radius_pair", omega),
+            ("radius_other", omega),
         ):
             radius = getattr(self, name)
+            if radius is None:
+                continue
+            if radius.shape != defined.shape:
+                raise ValueError(f"{name} does not fit the votes.")
             valid = np.where(defined, (radius >= 0) & (radius < np.inf), np.isnan(radius))
             if not valid.all() or np.any(radius[self.abstained] > 0):
                 raise ValueError(f"{name} holds values that no certificate has.")

@@ -194,17 +194,20 @@ def certify_votes(
     omega, dropped, truth = sensitive_rows(cost, top, y, harmless_errors)
     spent = alpha if level is None else _check_level(level, alpha, len(votes))
     correct = cost.encode(truth) if also_correct and truth is not None else None
-    problem = Problem(picked, trials, omega, spent, bound, rule, simultaneous, blockers, correct)
+    # A class that was picked is no target: its price is paid, and no claim is made against it.
+    targets = omega & (np.arange(votes.shape[1]) != top[:, None])
+    problem = Problem(picked, trials, targets, spent, bound, rule, simultaneous, blockers, correct)
     raw = raw_radii(votes, problem)
     if np.any(error > 0):
         raw = Radii(*(r - (error / sigma).reshape(-1, *[1] * (r.ndim - 1)) for r in raw))
-    radii, abstained = settle(raw, top, omega, sigma, dropped)
+    radii, other, abstained = settle(raw, top, omega, sigma, dropped)
     return Certificates(
         label=cost.labels[top],
         abstained=abstained,
         radius_standard=radii.standard,
         radius_group=radii.group,
         radius_pair=radii.pair,
+        radius_other=other,
         votes=votes,
         selection_votes=picked,
         sigma=sigma,

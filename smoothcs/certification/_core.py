@@ -26,26 +26,30 @@ def settle(
     omega: NDArray[np.bool_],
     sigma: float,
     dropped: NDArray[np.bool_] | None = None,
-) -> tuple[Radii, NDArray[np.bool_]]:
+) -> tuple[Radii, NDArray[np.float64], NDArray[np.bool_]]:
     """Scale by sigma, and leave no positive radius where nothing may be claimed.
 
-    Returns the radii and which inputs are abstained on. All radii are 0 where the procedure
-    abstains, where the class picked is itself a sensitive target, and where ``dropped`` says so;
-    group radii are nan without a sensitive target, pair radii outside the sensitive targets.
+    Returns the radii, those of the bill, and which inputs are abstained on. All radii are 0 where
+    the procedure abstains, where the class picked is itself a sensitive target, and where
+    ``dropped`` says so; group radii are nan without a sensitive target, pair radii outside the
+    sensitive targets. The bill charges a costly class that was picked, and keeps the pair radii
+    against all others.
     """
     costly = omega[np.arange(len(top)), top]
     sensitive = omega.any(axis=1)
     # Comparisons with nan are false, so a radius that is not a number certifies nothing.
     avoids = ((raw.group > 0) & sensitive) | ((raw.pair > 0) & omega).any(axis=1)
     abstained = ~((raw.standard > 0) | (avoids & ~costly))
-    void = abstained | costly
-    if dropped is not None:
-        void = void | dropped
-    standard, group, pair = (
-        np.where((r > 0) & ~void.reshape(-1, *[1] * (r.ndim - 1)), r, 0.0) * sigma for r in raw
-    )
+    silent = abstained if dropped is None else abstained | dropped
+
+    def published(r: NDArray[np.float64], void: NDArray[np.bool_]) -> NDArray[np.float64]:
+        return np.where((r > 0) & ~void.reshape(-1, *[1] * (r.ndim - 1)), r, 0.0) * sigma
+
+    standard, group, pair = (published(r, silent | costly) for r in raw)
     radii = Radii(standard, np.where(sensitive, group, np.nan), np.where(omega, pair, np.nan))
-    return radii, abstained
+    picked = np.arange(omega.shape[1]) == top[:, None]
+    other = np.where(omega, np.where(picked, 0.0, published(raw.pair, silent)), np.nan)
+    return radii, other, abstained
 
 
 def sensitive_rows(

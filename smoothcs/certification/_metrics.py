@@ -38,7 +38,8 @@ class CertifiedMetrics(GroupIntervals):
     def _at(self, kind: str, eps: Any) -> tuple[Any, NDArray[np.float64]]:
         """Return (e, radii) such that the claim ``kind`` holds at eps where the radius is > e.
 
-        ``kind`` is "group", "standard", "pair" or, for the label itself, "label".
+        ``kind`` is "group", "standard", "pair", "other" (pair claims that are made beside a costly
+        label, too) or, for the label itself, "label".
         """
         raise NotImplementedError
 
@@ -127,9 +128,9 @@ class CertifiedMetrics(GroupIntervals):
     def worst_cost(self, eps: Any = None) -> NDArray[np.float64]:
         """What each example may cost at worst within eps, (n,); at eps=0, what its label costs.
 
-        The prices are the ``costs`` of the examples, else those of the cost matrix. A class counts
-        unless it is certified out at eps; an input that was abstained on pays the largest price of
-        its row.
+        The prices are the ``costs`` of the examples, else those of the cost matrix. The label
+        counts, and every other class unless it is certified out at eps; an input that was abstained
+        on pays the largest price of its row.
         """
         return metrics.worst_cost(**self._priced("worst_cost", eps))
 
@@ -343,7 +344,7 @@ class CertifiedMetrics(GroupIntervals):
                     f"{name} needs pair radii that hold together for an input: certify with "
                     f"simultaneous=True and a bound other than 'paper'; got {self._apart()}."
                 )
-            e, radius = self._at("pair", eps)
+            e, radius = self._at("other", eps)
             abstained = getattr(self, "abstained", None)
         return {
             "y": y,

@@ -64,7 +64,7 @@ class CertifiedMargins(CertifiedMetrics):
         )
 
     def _at(self, kind: str, eps: Any) -> tuple[float, NDArray[np.float64]]:
-        if kind == "pair":
+        if kind in ("pair", "other"):
             return LEAST, self.margins  # 0 would be no attack
         if kind == "label":
             return 0.0, np.ones(len(self.margins))

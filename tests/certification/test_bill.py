@@ -1,6 +1,7 @@
 """Bills: values by hand, the limit against enumeration, and its promise against simulation."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
-from scipy.stats import binom
+from scipy.stats import binom, multinomial
 
-from smoothcs import CertifiedAt, CostMatrix, certify_votes, example_costs
+from smoothcs import Certificates, CertifiedAt, CostMatrix, certify_votes, example_costs
 from smoothcs._metrics.money import _excess
 from smoothcs.convex._margins import CertifiedMargins
 from smoothcs.decision import WeightedVotes
@@ -260,6 +261,76 @@ def test_inputs_with_equal_votes_are_taken_for_identical():
 def test_where_votes_stopped_says_nothing_about_which_inputs_are_identical():
     c = certify_votes([[0, 50], [0, 50]], [[0, 100], [0, 130]], sigma=0.5, n=[100, 130], y=[1, 0])
     assert len(set(c._alike())) == 1
+
+
+# -- labels that are costly themselves -----------------------------------------------------------
+
+
+def test_a_cheap_mistake_is_not_charged_as_the_dearest_one():
+    """The votes say b for an a, which costs 1; calling it a c would cost 9."""
+    common = {"sigma": 0.5, "cost_matrix": [[0, 1, 9], [1, 0, 1], [1, 1, 0]], "y": [0]}
+    c = certify_votes([[1, 48, 1]], [[60, 900, 40]], **common)
+    assert c.label == [1]
+    assert c.rob_cs(0.01) == 0  # it is a costly mistake
+    assert c.rob_cost(0.01) == 10
+    reach = c.radius_other[0, 2]
+    assert 0.3 < reach < 0.5 * (ndtri(0.96) + ndtri(0.96)) / 2
+    np.testing.assert_array_equal(c.worst_cost([0.0, 0.01, reach]), [[1], [1], [9]])
+    # Beyond doubt, but not by plurality: what is abstained on pays the most.
+    split = certify_votes([[1, 25, 24]], [[20, 490, 490]], **common)
+    assert split.abstained.all()
+    np.testing.assert_array_equal(split.worst_cost([0.0, 0.01]), [[9], [9]])
+    strict = certify_votes([[1, 48, 1]], [[60, 900, 40]], harmless_errors="zero", **common)
+    assert strict.worst_cost(0.01) == [9]
+
+
+def test_what_bills_know_of_costly_labels_is_kept_in_files(tmp_path):
+    c = certificates(cost_matrix=[[0, 1, 9], [1, 0, 9], [9, 1, 0]])
+    costly = c.label != c.y
+    assert c.radius_other[costly].any(axis=1).sum() > 3
+    np.testing.assert_array_equal(c.radius_other[~costly], c.radius_pair[~costly])
+    assert (c.radius_pair[costly] <= 0).sum() == 2 * costly.sum()
+    c.save(tmp_path / "c.npz")
+    loaded = Certificates.load(tmp_path / "c.npz")
+    np.testing.assert_array_equal(loaded.worst_cost(0.1), c.worst_cost(0.1))
+    np.testing.assert_array_equal(c[::2].worst_cost(0.1), c.worst_cost(0.1)[::2])
+    replace(c, radius_other=None).save(tmp_path / "old.npz")
+    old = Certificates.load(tmp_path / "old.npz").worst_cost(0.1)
+    assert (old >= c.worst_cost(0.1)).all()
+    assert old.sum() > c.bill(0.1)
+    replace(c, radius_other=c.radius_other[:, :2]).save(tmp_path / "damaged.npz")
+    with pytest.raises(ValueError, match="radius_other does not fit"):
+        Certificates.load(tmp_path / "damaged.npz")
+
+
+def shares_on_the_edge(eta, s):
+    """Shares of four classes; 1 and 2 are reached at eta just despite the s classes that block."""
+
+    def target(blocked_by):
+        return ndtr(ndtri(ndtr(ndtri(blocked_by) - eta) / s) - eta)
+
+    if s == 2:  # 0 and 3 block
+        t = target(brentq(lambda p: p + 2 * target(p) - 1, 1e-9, 1 - 1e-9))
+        return [np.array([0.6 * (1 - 2 * t), t, t, 0.4 * (1 - 2 * t)])]
+    alone = [p for p in (0.5, 0.7, 0.9) if p + 2 * target(p) <= 1]
+    return [np.array([p, target(p), target(p), 1 - p - 2 * target(p)]) for p in alone]
+
+
+@pytest.mark.parametrize(
+    ("bound", "blockers", "s"), [("exact", False, 1), ("closed-form", False, 1), ("exact", 2, 2)]
+)
+def test_false_claims_beside_a_costly_label_by_enumeration(bound, blockers, s):
+    n, alpha, eta = 14, 0.1, 0.3
+    outcomes = np.array([k for k in itertools.product(range(n + 1), repeat=4) if sum(k) == n])
+    c = certify_votes(
+        np.tile([16, 1, 1, 14], (len(outcomes), 1)), outcomes,
+        sigma=1.0, alpha=alpha, bound=bound, blockers=blockers, y=np.full(len(outcomes), 3),
+    )  # fmt: skip
+    assert (c.label == 0).all()  # costly, as the truth is 3
+    false = (c.radius_other[:, 1:3] > eta * (1 + 1e-9)).any(axis=1)
+    assert false.any()
+    for h in shares_on_the_edge(eta, s):
+        assert multinomial.pmf(outcomes, n, h)[false].sum() <= alpha
 
 
 # -- the promise ----------------------------------------------------------------------------------
