@@ -101,7 +101,9 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
     module : nn.Module class, factory or instance, default=None
         The base classifier; it returns logits (b, n_classes). A class or factory is called with
         those of ``n_features``, ``n_classes`` and ``input_shape`` that its signature names, an
-        instance is copied. None: :class:`smoothcs.modules.MLP`, sized from the data. An unfitted
+        instance is copied. If None, a network with batch normalisation that is sized from the data:
+        a small convolutional one for images (c, h, w), a residual one from 64 pixels on, an MLP for
+        anything else (:func:`smoothcs.modules.default_module`). An unfitted
         scikit-learn classifier is cloned and trained by its own loss on ``n_copies`` noisy copies
         of each row: ``objective`` must then be left at its default, and the parameters of the
         optimiser and the epochs are ignored. So are the costs in training; they act where
@@ -150,13 +152,17 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
         "abstain" for strings. None: never abstain.
     optimizer : {"adam", "adamw", "sgd"} or torch optimizer class, default="adam"
         The optimiser; its parameters are ``net_params={"optimizer__momentum": 0.9}``.
-    lr : float, default=1e-3
+    lr : float, default=2e-3
         Learning rate; the largest, if there is a schedule.
-    lr_schedule : "one-cycle" or None, default=None
+    lr_schedule : "one-cycle", skorch callback or None, default="one-cycle"
         "one-cycle": the learning rate rises linearly to ``lr`` over the first fifth of all steps
-        and falls to 0 as a cosine. Other schedules are skorch callbacks.
-    max_epochs, batch_size : int, default=20, 128
-        Length of training and examples per step.
+        and falls to 0 as a cosine. It stands back where ``callbacks`` have an ``LRScheduler``.
+    max_epochs : int or "auto", default="auto"
+        Length of training. "auto": every example is seen in 48 noisy copies, however many the
+        objective draws at a time, but in at least 24 epochs and 1,500 steps.
+    batch_size : int, default=64
+        Examples per step. A last batch of one example is left out where there is batch
+        normalisation, to which a single example has no variance.
     callbacks : list of skorch callbacks, default=None
         Schedulers, checkpoints, early stopping: skorch's own.
     warm_start : bool, default=False
@@ -228,7 +234,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
     >>> from smoothcs import CostSensitiveSmoothedClassifier
     >>> X, y = load_iris(return_X_y=True)
     >>> clf = CostSensitiveSmoothedClassifier(
-    ...     cost_matrix={(2, 1): 10.0}, objective="gaussian", max_epochs=60, lr=0.01, random_state=0
+    ...     cost_matrix={(2, 1): 10.0}, random_state=0
     ... ).fit(X, y)
     >>> bool(clf.score(X, y) > 0.5)  # share of class 2 that cannot be pushed into class 1
     True

@@ -6,8 +6,8 @@
 For each problem, variant and seed: train on the training part, tune weights of scores on the
 validation part, certify the test part at eps = sigma. "plain" is the plurality vote; the other
 columns are weights that lose 0, .5, 1 and 3 points of the validation accuracy of plain Gaussian
-noise (for the recipe: of the defaults as they were), or, marked by *, what is nearest. Results are kept under --out and
-skipped when present.
+noise (for the recipe: of Gaussian under the defaults as they were), or, marked by *, the plurality
+vote where none do. Results are kept under --out and skipped when present.
 """
 
 from __future__ import annotations

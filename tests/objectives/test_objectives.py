@@ -113,7 +113,7 @@ def test_macer_is_cross_entropy_of_the_average_plus_the_radius_hinge(linear, x, 
     )
 
 
-@pytest.mark.parametrize("objective", [Macer, MarginCS])
+@pytest.mark.parametrize("objective", [Macer, margin_cs])
 def test_noisy_cross_entropy_replaces_only_the_classification_term(linear, x, objective):
     logits = noisy_logits(linear, x, 8)
     noisy = -log_softmax(logits, axis=-1)[np.arange(6), :, Y].mean(1)
