@@ -23,16 +23,15 @@ def largest_radius(
 ) -> float:
     """Return the radius that ``n`` votes certify at level ``alpha`` if all are for one class.
 
-    Of the classes, the one with the largest weight against the one with the smallest.
+    Of the classes, the one with the largest weight against the one with the smallest; more classes
+    reach no further.
     """
-    votes = [[n, 0, 0]] if len(weights) > 2 else [[n, 0]]
-    lightest = [weights.min()] * (len(votes[0]) - 1)
     best = certify_votes(
-        votes,
-        votes,
+        [[n, 0]],
+        [[n, 0]],
         sigma=sigma,
         alpha=alpha,
-        decision=WeightedVotes([weights.max(), *lightest]),
+        decision=WeightedVotes([weights.max(), weights.min()]),
         bound=bound,
         simultaneous=False,
         blockers=False,
