@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 
 from smoothcs._estimator._fit import ArrayDataset, EncodedDataset
 from smoothcs._estimator._inputs import first_input, is_dataset
+from smoothcs._estimator._log import LogEpochs
 from smoothcs._estimator._nested import check_callbacks
 from smoothcs._torch import keep_freed_memory
 from smoothcs.modules import MLP
@@ -259,7 +260,11 @@ def new_net(
         lr=clf.lr,
         max_epochs=clf.max_epochs,
         batch_size=clf.batch_size,
-        callbacks=[*copy.deepcopy(clf.callbacks or []), *schedule_callbacks(clf, n_examples)],
+        callbacks=[
+            *copy.deepcopy(clf.callbacks or []),
+            *schedule_callbacks(clf, n_examples),
+            ("log_epochs", LogEpochs()),
+        ],
         device=str(device),
         verbose=int(clf.verbose),
         **{**defaults, **params},

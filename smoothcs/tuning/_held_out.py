@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
@@ -27,6 +28,8 @@ from smoothcs._validation import check_choice, check_integer, check_real
 from smoothcs.certification._intervals import group_codes
 from smoothcs.cost import check_costs
 from smoothcs.tuning._decision import TunedDecision, check_floor
+
+_log = logging.getLogger(__name__)
 
 
 class Tuner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
@@ -112,6 +115,7 @@ class Tuner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
                 fitted = self._fitted(X, y, with_rows)
             self._keep(fitted)
             self._use(tuned)
+            _log.info("tuned on %d examples: %r", len(rows), tuned)
             for name in ("n_features_in_", "feature_names_in_"):
                 if hasattr(fitted, name):
                     setattr(self, name, getattr(fitted, name))
