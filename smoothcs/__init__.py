@@ -1,5 +1,7 @@
 """Classifiers whose costly mistakes are provably hard to provoke."""
 
+import logging
+
 from smoothcs._classifier import CostSensitiveSmoothedClassifier
 from smoothcs._estimator._certify import CertificationInterrupted
 from smoothcs._estimator._export import export_module, load_module
@@ -56,3 +58,6 @@ __all__ = [
     "rob_cs_scorer",
     "sample_votes",
 ]
+
+# Silent unless the user asks: logging.getLogger("smoothcs").setLevel("INFO"), and a handler.
+logging.getLogger(__name__).addHandler(logging.NullHandler())

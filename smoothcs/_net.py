@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 
 from smoothcs._estimator._fit import ArrayDataset, EncodedDataset
 from smoothcs._estimator._inputs import first_input, is_dataset
+from smoothcs._estimator._log import LogEpochs
 from smoothcs._estimator._nested import check_callbacks
 from smoothcs._estimator._schedule import all_callbacks, resolve_epochs
 from smoothcs._torch import keep_freed_memory
@@ -241,7 +242,7 @@ def new_net(
         lr=clf.lr,
         max_epochs=resolve_epochs(clf.max_epochs, n_examples, clf.batch_size, objective),
         batch_size=clf.batch_size,
-        callbacks=all_callbacks(clf),
+        callbacks=[*all_callbacks(clf), ("log_epochs", LogEpochs())],
         device=str(device),
         verbose=int(clf.verbose),
         **{**defaults, **params},

@@ -693,8 +693,7 @@ def check_costs(costs: Any, n_inputs: int, n_classes: int) -> NDArray[np.float64
         array = np.asarray(costs, dtype=np.float64)
     except (TypeError, ValueError):
         raise ValueError(
-            f"costs must hold numbers, in shape {wanted}, a matrix per row of X; got "
-            f"{type(costs).__name__}"
+            f"costs must hold numbers, in shape {wanted}; got {type(costs).__name__}"
             + (" (costs by label are the cost_matrix)." if isinstance(costs, Mapping) else ".")
         ) from None
     if array.shape != wanted:

@@ -117,7 +117,7 @@ def test_scorers_reach_through_pipelines_and_searches(iris):
     assert certified_scorer(0.3)(pipe, X, y)["rob_cs"] == direct["rob_cs"]
     search = GridSearchCV(
         pipe,
-        {"costsensitivesmoothedclassifier__sigma": [0.2, 0.4]},
+        {"costsensitivesmoothedclassifier__sigma": [0.3, 0.4]},
         cv=2,
         scoring=certified_scorer(0.3, n_estimation=100),
         refit=best_under("rob_cs"),

@@ -108,7 +108,7 @@ class GroupIntervals:
             weight = np.asarray(sample_weight, dtype=np.float64)
         level = 1.0 - check_probability("confidence", confidence)
         n_resamples = check_integer("n_resamples", n_resamples, low=2)
-        found = {}
+        found: dict[str, tuple[Any, Any]] = {}
         for name in SHARES + MEANS if names is None else names:
             check_choice("names", name, SHARES + MEANS)
             try:
@@ -137,15 +137,15 @@ class GroupIntervals:
         saved of the smallest of the last.
         """
         y, cost = self._truth(name), self.cost_matrix
-        codes, everyone = cost.encode(y), np.ones(len(y))
-        sensitive = cost.sensitive_mask(y)
+        values: Any
+        codes, sensitive = cost.encode(y), cost.sensitive_mask(y)
         if name in ("savings", "clean_savings"):
             paid = self.worst_cost(0.0 if name == "clean_savings" else eps)
             rows = (
                 cost.matrix[codes] if self.costs is None else self.costs[np.arange(len(y)), codes]
             )
             return np.column_stack([paid, rows]), True
-        counted = everyone
+        counted = np.ones(len(y), dtype=bool)
         if name in ("rob_cs", "rob_cs_standard", "rob_cost"):
             counted = sensitive
         elif name == "rob_standard_nonsensitive":

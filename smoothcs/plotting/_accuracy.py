@@ -103,6 +103,10 @@ class CertifiedAccuracyDisplay(CertificatesDisplay):
     interval at a level e times smaller, as an inequality of [Ben04]_ allows. The band does not
     include the failure probability ``alpha`` of each certificate.
 
+    Where inputs belong together (frames of one sign), such a band is far too narrow: with
+    ``groups`` it is by bootstrap over the groups, which is approximate
+    (:meth:`smoothcs.Certificates.intervals`).
+
     Between two computed radii, the worse of their values is drawn.
 
     References
@@ -146,6 +150,8 @@ class CertifiedAccuracyDisplay(CertificatesDisplay):
         eps: ArrayLike | None = None,
         metric: str = "rob_cs",
         confidence: float = 0.95,
+        groups: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
         name: str | None = None,
         ax: Any = None,
         units: str | None = None,
@@ -162,6 +168,10 @@ class CertifiedAccuracyDisplay(CertificatesDisplay):
         metric : {"rob_cs", "rob_cost", "certified_accuracy"}, default="rob_cs"
         confidence : float, default=0.95
             Of the band, in (0, 1).
+        groups : array-like (n,), default=None
+            To whom or what each input belongs; if given, the band is by bootstrap over groups.
+        sample_weight : array-like (n,), default=None
+            Weights of the inputs; if given, the band is by bootstrap.
         name : str, default=None
             What the legend calls the model. If None, there is no entry.
         ax, units, **kwargs
@@ -188,8 +198,17 @@ class CertifiedAccuracyDisplay(CertificatesDisplay):
                 raise ValueError(f"{metric} averages over sensitive inputs, and there are none.")
         top = float(rows.max()) if metric == "rob_cost" else None
         grid = default_eps(c) if eps is None else ascending(eps)
-        values = np.asarray(getattr(c, metric)(grid))
-        lower, upper = confidence_band(values, n, confidence, top=top)
+        values = np.asarray(getattr(c, metric)(grid, sample_weight=sample_weight))
+        if groups is None and sample_weight is None:
+            lower, upper = confidence_band(values, n, confidence, top=top)
+        else:
+            lower, upper = c.intervals(
+                grid,
+                groups=groups,
+                names=[metric],
+                confidence=confidence,
+                sample_weight=sample_weight,
+            )[metric]
         display = cls(
             eps=grid,
             values=values,

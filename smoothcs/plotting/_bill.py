@@ -161,8 +161,9 @@ class CertifiedBillDisplay(CertificatesDisplay):
         clf, X = final_step(estimator, X)
         if kwargs.get("noise_groups") is None:
             kwargs["noise_groups"] = identical_inputs(check_inputs(clf, X, reset=False))
-        given = {**(certify_params or {}), "costs": costs}
-        return super().from_estimator(clf, X, y, certify_params=given, **kwargs)
+        return super().from_estimator(
+            clf, X, y, costs=costs, certify_params=certify_params, **kwargs
+        )
 
     @classmethod
     def from_certificates(
@@ -172,6 +173,7 @@ class CertifiedBillDisplay(CertificatesDisplay):
         eps: ArrayLike | None = None,
         confidence: float | None = 0.95,
         noise_groups: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
         name: str | None = None,
         ax: Any = None,
         units: str = UNITS,
@@ -191,6 +193,8 @@ class CertifiedBillDisplay(CertificatesDisplay):
             Of the band, in (0, 1). If None, there is no band.
         noise_groups : array-like (n,), default=None
             Which inputs are identical, see :meth:`smoothcs.Certificates.bill`.
+        sample_weight : array-like (n,), default=None
+            Weights of the inputs in every bill.
         name : str, default=None
             What the legend calls the model. If None, there is no entry.
         ax, units, money, **kwargs
@@ -213,21 +217,26 @@ class CertifiedBillDisplay(CertificatesDisplay):
         grid = ascending(eps)
         every = [float(e) for e in grid]
         upper = None
+        weighted: dict[str, Any] = {"sample_weight": sample_weight}
         if isinstance(c, Certificates):
-            bill = c.bill(grid)
+            bill = c.bill(grid, **weighted)
             if confidence is not None:
-                upper = c.bill(grid, confidence, noise_groups=noise_groups)
+                upper = c.bill(grid, confidence, noise_groups=noise_groups, **weighted)
         else:
-            bill = np.array([c.bill(e) for e in every])
+            bill = np.array([c.bill(e, **weighted) for e in every])
             if confidence is not None:
-                limits = [c.bill(e, confidence, noise_groups=noise_groups) for e in every]
+                limits = [
+                    c.bill(e, confidence, noise_groups=noise_groups, **weighted) for e in every
+                ]
                 upper = np.array(limits)
-        constants = metrics.constant_bills(c.y, cost_matrix=c.cost_matrix, costs=c.costs)
+        constants = metrics.constant_bills(
+            c.y, cost_matrix=c.cost_matrix, costs=c.costs, **weighted
+        )
         cheapest = int(constants.argmin())
         display = cls(
             eps=grid,
             bill=bill,
-            clean_bill=c.bill(0.0),
+            clean_bill=c.bill(0.0, **weighted),
             constant_bill=float(constants[cheapest]),
             constant_answer=c.classes[cheapest],
             upper=upper,

@@ -209,6 +209,7 @@ class CertificatesDisplay:
         X: Any,
         y: Any = None,
         *,
+        costs: Any = None,
         certify_params: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> _Display:
@@ -223,10 +224,13 @@ class CertificatesDisplay:
         y : array-like (n,)
             True labels. Optional where :meth:`from_certificates` does without: then the rows of
             the cost matrix are those of the predicted classes.
+        costs : array-like (n, m, m), default=None
+            Costs of each example, as for ``estimator.certify``.
         certify_params : dict, default=None
             Passed to ``estimator.certify``, for instance ``{"n_estimation": 1000}``.
         **kwargs
-            Passed to :meth:`from_certificates`. If not given, ``name`` is the class of the
+            Passed to :meth:`from_certificates`, for instance ``sample_weight`` and ``groups`` where
+            it takes them. If not given, ``name`` is the class of the
             estimator, and ``eps``, for errors, the estimator's own.
 
         Returns
@@ -236,7 +240,8 @@ class CertificatesDisplay:
         """
         cls._check(y, **kwargs)
         clf, X = final_step(estimator, X)
-        certificates = clf.certify(X, y, **(certify_params or {}))
+        own = {} if costs is None else {"costs": costs}
+        certificates = clf.certify(X, y, **own, **(certify_params or {}))
         if not isinstance(certificates, Certificates):
             raise TypeError(
                 f"{type(clf).__name__}.certify does not return Certificates, which hold the radii "

@@ -292,6 +292,7 @@ def test_a_rule_may_be_set_and_removed_after_fit(plain, fitted, iris):
     assert clone(fitted).decision == WeightedVotes({"vi": 3.0})
 
 
+@pytest.mark.filterwarnings("ignore:eps=0.5 cannot be certified")  # with equal weights
 def test_a_grid_search_runs_over_decisions_of_every_form(iris):
     X, y = iris
     decisions = [

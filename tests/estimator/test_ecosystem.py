@@ -90,6 +90,7 @@ def test_html_representation_shows_parameters_and_the_units_of_a_radius(iris, fi
 # ---------------------------------------------------------------- metadata routing, validation
 
 
+@pytest.mark.filterwarnings("ignore:this search compares candidates by rob_cs alone")
 @pytest.mark.parametrize("how", ["pipeline", "search", "cross_val_score"])
 def test_sample_weights_are_routed_to_fit(iris, how):
     # A class whose examples weigh nothing is never predicted.

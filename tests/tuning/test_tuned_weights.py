@@ -217,6 +217,7 @@ def test_examples_of_weight_zero_are_left_out(loans):
     assert clf.score(X, y, sample_weight=weight) == clf.score(X[weight > 0], y[weight > 0])
 
 
+@pytest.mark.filterwarnings("ignore:this search compares candidates by rob_cs alone")
 def test_metadata_reach_the_last_step_of_a_pipeline_and_pass_through_searches(loans):
     X, y, costs = loans
     inside = smoothed(objective="bill")
