@@ -16,6 +16,7 @@ from smoothcs.convex import ConvexRelaxationClassifier
 from smoothcs.cost import CostMatrix, example_costs
 from smoothcs.decision import WeightedVotes
 from smoothcs.portfolio import PortfolioCertificate
+from smoothcs.reporting import report
 from smoothcs.scoring import (
     best_under,
     certified_accuracy_scorer,
@@ -50,6 +51,7 @@ __all__ = [
     "example_costs",
     "neg_rob_cost_scorer",
     "predict_one_draw",
+    "report",
     "rob_cs_scorer",
     "sample_votes",
 ]
