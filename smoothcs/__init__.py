@@ -1,5 +1,6 @@
 """Classifiers whose costly mistakes are provably hard to provoke."""
 
+from smoothcs import exceptions
 from smoothcs._classifier import CostSensitiveSmoothedClassifier
 from smoothcs._estimator._certify import CertificationInterrupted
 from smoothcs._estimator._scale import category_scale
@@ -15,6 +16,7 @@ from smoothcs.certification import Certificates, CertifiedAt, certify_votes
 from smoothcs.convex import ConvexRelaxationClassifier
 from smoothcs.cost import CostMatrix, example_costs
 from smoothcs.decision import WeightedVotes
+from smoothcs.diagnosis import diagnose
 from smoothcs.portfolio import PortfolioCertificate
 from smoothcs.reporting import report
 from smoothcs.scoring import (
@@ -48,7 +50,9 @@ __all__ = [
     "certify_at",
     "certify_portfolio",
     "certify_votes",
+    "diagnose",
     "example_costs",
+    "exceptions",
     "neg_rob_cost_scorer",
     "predict_one_draw",
     "report",
