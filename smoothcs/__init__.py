@@ -2,6 +2,7 @@
 
 import logging
 
+from smoothcs import exceptions
 from smoothcs._classifier import CostSensitiveSmoothedClassifier
 from smoothcs._estimator._certify import CertificationInterrupted
 from smoothcs._estimator._export import export_module, load_module
@@ -18,7 +19,9 @@ from smoothcs.certification import Certificates, CertifiedAt, certify_votes
 from smoothcs.convex import ConvexRelaxationClassifier
 from smoothcs.cost import CostMatrix, example_costs
 from smoothcs.decision import WeightedVotes
+from smoothcs.diagnosis import diagnose
 from smoothcs.portfolio import PortfolioCertificate
+from smoothcs.reporting import report
 from smoothcs.scoring import (
     best_under,
     certified_accuracy_scorer,
@@ -50,11 +53,14 @@ __all__ = [
     "certify_at",
     "certify_portfolio",
     "certify_votes",
+    "diagnose",
     "example_costs",
+    "exceptions",
     "export_module",
     "load_module",
     "neg_rob_cost_scorer",
     "predict_one_draw",
+    "report",
     "rob_cs_scorer",
     "sample_votes",
 ]

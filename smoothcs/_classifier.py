@@ -72,6 +72,7 @@ from smoothcs.certification._metrics import SCORES
 from smoothcs.cost import CostMatrix, as_cost_matrix, check_costs
 from smoothcs.decision import BOUNDS, WeightedVotes, read_decision
 from smoothcs.objectives import resolve_objective
+from smoothcs.reporting import ReportMixin
 from smoothcs.sequential import KINDS, PredictionRule
 from smoothcs.sequential._looks import final_level
 from smoothcs.sequential.planning import plan_votes
@@ -82,7 +83,9 @@ from smoothcs.votes.noise import make_key
 RADII = ("group", "pair", "standard")
 
 
-class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedClassifier):
+class CostSensitiveSmoothedClassifier(
+    UnitsInHTML, ReportMixin, OneDrawPredictions, TrainedClassifier
+):
     """Classifier whose costly mistakes are provably hard to provoke.
 
     A base classifier, any torch module, is trained under Gaussian noise. The smoothed classifier

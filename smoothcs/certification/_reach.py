@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from smoothcs._validation import check_integer
 from smoothcs.certification._certificates import Certificates
@@ -14,12 +13,11 @@ from smoothcs.decision import WeightedVotes
 
 def largest_radius(
     n: int,
-    *,
+    alpha: float,
     sigma: float,
-    alpha: float = 0.001,
+    *,
+    weights: ArrayLike = (1.0, 1.0),
     bound: str = "exact",
-    decision: WeightedVotes | None = None,
-    n_classes: int = 2,
 ) -> float:
     """Return the radius of unanimous votes, which no radius from n votes at alpha exceeds.
 
@@ -27,12 +25,14 @@ def largest_radius(
     ----------
     n : int
         Estimation votes per input.
+    alpha : float
+        Failure probability, in (0, 1).
     sigma : float
         Standard deviation of the noise; the radius comes in its units.
-    alpha, bound, decision
-        As in :func:`smoothcs.certify_votes`.
-    n_classes : int, default=2
-        Number of classes.
+    weights : array-like (n_classes,), default=(1, 1)
+        Weights of the votes.
+    bound : {"exact", "closed-form", "paper"}, default="exact"
+        How votes become certificates; see :func:`smoothcs.certify_votes`.
 
     Returns
     -------
@@ -46,41 +46,31 @@ def largest_radius(
     Examples
     --------
     >>> from smoothcs.certification import largest_radius
-    >>> round(largest_radius(1_000, sigma=0.5), 3), round(largest_radius(100_000, sigma=0.5), 3)
+    >>> round(largest_radius(1_000, 0.001, 0.5), 3), round(largest_radius(100_000, 0.001, 0.5), 3)
     (1.232, 1.906)
     """
     n = check_integer("n", n)
-    # Equal weights treat all classes alike, so that one of them answers for all.
-    rows = 1 if decision is None or decision.is_plurality else n_classes
-    unanimous = n * np.eye(rows, n_classes, dtype=np.int64)
-    c = certify_votes(
+    each = np.asarray(weights, dtype=np.float64)
+    # The heaviest class against the lightest; a third one, if there is one, does not matter.
+    some = [each.max(), *[each.min()] * (min(len(each), 3) - 1)]
+    unanimous = [[n, *[0] * (len(some) - 1)]]
+    best = certify_votes(
         unanimous,
         unanimous,
         sigma=sigma,
         alpha=alpha,
+        decision=WeightedVotes(some),
         bound=bound,
-        decision=decision,
         simultaneous=False,
+        blockers=False,
     )
-    return max(float(c.radius_standard.max()), float(np.nanmax(c.radius_pair)))
+    return max(float(best.radius_standard.max()), float(np.nanmax(best.radius_pair)))
 
 
 def ceiling(certificates: Certificates) -> float | None:
     """Return the largest radius that certificates could hold; None where there are no votes."""
     c = certificates
-    n = int(np.max(c.n, initial=0))
+    n, level = int(np.max(c.n, initial=0)), float(np.max(c.level))
     if n == 0:
         return None
-    return largest_radius(
-        n,
-        sigma=c.sigma,
-        alpha=float(np.max(c.level)),
-        bound=c.bound,
-        decision=_votes_only(c.decision),
-        n_classes=c.votes.shape[1],
-    )
-
-
-def _votes_only(decision: Any) -> WeightedVotes:
-    """Return the weights of the votes by position: labels do not matter for a radius."""
-    return WeightedVotes(np.asarray(decision.weights))
+    return largest_radius(n, level, c.sigma, weights=c.decision.weights, bound=c.bound)
