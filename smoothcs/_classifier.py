@@ -1024,8 +1024,8 @@ class CostSensitiveSmoothedClassifier(
         decision.check_can_certify(n, self.alpha, self.bound, "n_estimation")
 
     def _check_reach(self, eps: Any, n: int, decision: WeightedVotes, level: float) -> None:
-        votes_only = WeightedVotes(decision.align(self.classes_).weights)
-        warn_out_of_reach(self, np.ravel(eps).tolist(), n, votes_only, level)
+        weights = decision.align(self.classes_).weights
+        warn_out_of_reach(self, np.ravel(eps).tolist(), n, weights, level)
 
     def _check_sequential(self, what: str) -> None:
         if self.bound != "exact":

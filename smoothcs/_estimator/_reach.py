@@ -7,23 +7,18 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from smoothcs.certification import largest_radius
-from smoothcs.decision import WeightedVotes
 from smoothcs.exceptions import UnreachableRadiusWarning
 
 
 def warn_out_of_reach(
-    clf: Any, eps: Iterable[float], n: int, decision: WeightedVotes, level: float
+    clf: Any, eps: Iterable[float], n: int, weights: NDArray[np.float64], level: float
 ) -> None:
     """Warn of radii that ``n`` votes, tested at ``level`` in the end, cannot certify."""
-    limit = largest_radius(
-        n,
-        sigma=clf.sigma,
-        alpha=level,
-        bound=clf.bound,
-        decision=decision,
-        n_classes=len(clf.classes_),
-    )
+    limit = largest_radius(n, level, clf.sigma, weights=weights, bound=clf.bound)
     beyond = [e for e in eps if e > limit]
     if beyond:
         warnings.warn(

@@ -17,7 +17,7 @@ from smoothcs._estimator._unwrap import _describe, _unwrapped
 from smoothcs._validation import check_integer, check_probability
 from smoothcs.bounds.binomial import clopper_pearson_lower, clopper_pearson_upper
 from smoothcs.certification import Certificates
-from smoothcs.certification._npz import written_as_a_whole
+from smoothcs.certification._npz import written_whole
 from smoothcs.plotting._accuracy import confidence_band
 from smoothcs.plotting._common import units_of
 from smoothcs.reporting import _content
@@ -309,6 +309,6 @@ def _report_without_rob_cs(c: Certificates, eps: float) -> dict[str, Any]:
 
 def _written(text: str, path: str | os.PathLike[str] | None) -> str:
     if path is not None:
-        with written_as_a_whole(Path(path)) as file:
+        with written_whole(Path(path)) as file:
             file.write(text.encode("utf-8"))
     return text
