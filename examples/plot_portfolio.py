@@ -62,7 +62,7 @@ print(f"answers that differ between two calls: {np.mean(first != second):.3f}")
 # so too, for other numbers of votes as well, and attacks the same predictor by projected gradients
 # of its expected answer. The truth lies in the shaded region: it is at least what the attack
 # reached. The rest is what the attack did not find, what the classifier could have been, and what
-# 900 inputs leave open; more votes than five add little here.
+# 899 inputs leave open; more votes than five add little here.
 
 display = PortfolioDisplay.from_estimator(clf, X_test, y_test, [0.25, 0.5], by_votes=(1, 5, 20))
 plt.show()

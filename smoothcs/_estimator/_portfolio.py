@@ -21,7 +21,7 @@ from smoothcs._validation import check_choice, check_integer, check_probability
 from smoothcs.attacks import l2_pgd
 from smoothcs.cost import CostMatrix, as_cost_matrix
 from smoothcs.portfolio import PortfolioCertificate, certify_portfolio
-from smoothcs.portfolio._certify import SAMPLINGS, check_budgets, check_n_votes, read_prices
+from smoothcs.portfolio._certify import SAMPLINGS, check_radii, check_n_votes, read_prices
 
 Draw = partial[NDArray[np.int64]]
 
@@ -49,11 +49,11 @@ def _certify(
     """Draw votes that are independent between rows, and bound the risk.
 
     Rounding may separate an attacked input from what is voted on by ``input_error``, which is added
-    to the budgets.
+    to the radii.
     """
     prices = {"costs": costs, "max_cost": max_cost, "sampling": sampling}
     read_prices(y, len(y), cost, **prices)  # refused before anything is drawn
-    check_budgets(eps)
+    check_radii(eps)
     votes = draw(check_n_votes(n_votes), purpose="portfolio")
     certificate = certify_portfolio(
         votes,
@@ -156,7 +156,7 @@ class OneDrawPredictions:
         y : array-like (n,)
             True labels; optional for a Dataset that yields ``(x, y)``.
         eps : float or array-like (n_eps,), default=None
-            Attack budgets > 0, in the units of ``X`` (of ``||perturbation / noise_scale||_2``,
+            Attack radii > 0, in the units of ``X`` (of ``||perturbation / noise_scale||_2``,
             where there is a noise scale); the bounds for several hold together. If None, the
             estimator's.
         n_votes : int, default=10
@@ -253,7 +253,7 @@ def attacked_risk(
     if is_dataset(X) or not isinstance(draw.args[0], nn.Module):
         return None
     module, inputs = draw.args
-    moved = (_moved(module, inputs, truth, float(budget), **draw.keywords) for budget in eps)
+    moved = (_moved(module, inputs, truth, float(radius), **draw.keywords) for radius in eps)
     there = (partial(draw.func, module, x, **draw.keywords) for x in moved)
     votes = [fresh_votes(draw, ATTACK_VOTES) for draw in there]
     return np.array([(v * prices).sum(axis=1).mean() / ATTACK_VOTES for v in votes])

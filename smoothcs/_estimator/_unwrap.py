@@ -122,7 +122,7 @@ def certify_portfolio(
     model, X, y
         As in :func:`smoothcs.certify`.
     eps : float or array-like (n_eps,), default=None
-        Attack budgets, in the units of what reaches the smoothed classifier. If None, its own.
+        Attack radii, in the units of what reaches the smoothed classifier. If None, its own.
     **options
         Those of :meth:`CostSensitiveSmoothedClassifier.certify_portfolio`.
 

@@ -26,7 +26,7 @@ BY_VOTES = (1, 2, 5, 10, 20)
 
 
 class PortfolioDisplay:
-    """The certified risk of a portfolio against the budget of the attacker, and against the votes.
+    """The certified risk of a portfolio against the attack radius, and against the votes.
 
     The true risk under attack lies in the shaded region: at most the bound, and at least what an
     attack has reached. How high the region is tells how loose bound and attack are together.
@@ -64,7 +64,7 @@ class PortfolioDisplay:
     >>> certificate = certify_portfolio(votes, np.ones(2000, int), sigma=0.5, eps=[0.1, 0.2, 0.4])
     >>> display = PortfolioDisplay.from_certificate(certificate)
     >>> display.axes_[0].get_xlabel()
-    'attack budget eps (units of X)'
+    'attack radius eps (units of X)'
     """
 
     def __init__(
@@ -117,12 +117,12 @@ class PortfolioDisplay:
         """
         params = certify_params or {}
         clf, X = final_step(estimator, X)
-        budgets = np.atleast_1d(eps)
-        certificate = clf.certify_portfolio(X, y, budgets, n_votes=n_votes, **params)
-        at = float(budgets.max())
+        radii = np.atleast_1d(eps)
+        certificate = clf.certify_portfolio(X, y, radii, n_votes=n_votes, **params)
+        at = float(radii.max())
         others = [clf.certify_portfolio(X, y, at, n_votes=n, **params) for n in by_votes]
         prices = {name: params.get(name) for name in ("costs", "cost_matrix")}
-        reached = attacked_risk(clf, X, y, list(budgets), **prices) if attack else None
+        reached = attacked_risk(clf, X, y, list(radii), **prices) if attack else None
         return cls.from_certificate(certificate, attacked=reached, by_votes=others, ax=ax)
 
     @classmethod
@@ -207,7 +207,7 @@ class PortfolioDisplay:
             label="without attack",
         )
         ax.set(
-            xlabel=f"attack budget eps ({UNITS})",
+            xlabel=f"attack radius eps ({UNITS})",
             ylabel="mean cost of an answer",
             ylim=(0, None),
             title=f"{c.n_inputs} inputs, alpha = {c.alpha:g}",
@@ -219,9 +219,9 @@ class PortfolioDisplay:
         eps = float(np.max(shown[0].eps))
         votes = [c.n_votes for c in shown]
         (self.votes_,) = ax.plot(votes, [np.max(c.risk) for c in shown], "o-", color=BLUE)
-        budgets = np.atleast_1d(self.certificate.eps)
-        if self.attacked is not None and eps in budgets:
-            reached = float(np.asarray(self.attacked)[budgets == eps][0])
+        radii = np.atleast_1d(self.certificate.eps)
+        if self.attacked is not None and eps in radii:
+            reached = float(np.asarray(self.attacked)[radii == eps][0])
             ax.axhline(reached, color=GREEN, linestyle=":")
         ax.set(xscale="log", xlabel="votes per input", title=f"eps = {eps:g}")
         ax.set_xticks(votes, [str(n) for n in votes], minor=False)

@@ -43,7 +43,7 @@ def read_rows(counts: Ints, prices: Floats, largest: float) -> Rows:
 def risk_bounds(rows: Rows, etas: Floats, alpha: float, sampling: str) -> Floats:
     """Bound the mean worst-case cost for each eta, in units of the largest price; jointly valid.
 
-    A budget bounds what smaller ones can do, so the least bound of the larger budgets counts.
+    A radius bounds what smaller ones allow, so the least bound of the larger radii counts.
     """
     highest = rows.floor + rows.jumps.sum(axis=1)
     if sampling == "fixed" and not highest.any():

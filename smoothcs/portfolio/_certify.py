@@ -43,7 +43,7 @@ class PortfolioCertificate:
     clean_risk_interval : tuple of (float, float)
         Confidence interval of the clean risk; holds by itself at ``alpha``.
     eps, sigma : float (``eps`` as given: float or ndarray of shape (n_eps,))
-        Attack budget and standard deviation of the noise, in the same units.
+        Attack radius and standard deviation of the noise, in the same units.
     alpha : float
         Failure probability.
     largest_risk : float
@@ -118,7 +118,7 @@ def certify_portfolio(
     The predictor answers ``f(x + d)`` with a fresh ``d ~ N(0, sigma^2 I)`` that the attacker does
     not know. The attacker moves every input by at most eps (l2, in the units of sigma) before d is
     drawn. What is bounded is the mean over inputs of the worst expected cost; nothing is said about
-    a single input or about the majority vote. 5 to 20 votes per input are enough.
+    a single input or about the plurality vote. 5 to 20 votes per input are enough.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def certify_portfolio(
     sigma : float
         Standard deviation of the noise.
     eps : float or array-like of shape (n_eps,)
-        Attack budgets > 0. The bounds for several hold together (alpha is divided among them).
+        Attack radii > 0. The bounds for several hold together (alpha is divided among them).
     alpha : float, default=0.001
         Failure probability in (0, 1).
     cost_matrix : CostMatrix or anything it can be built from, default=None
@@ -189,7 +189,7 @@ def certify_portfolio(
     sigma = check_positive("sigma", sigma)
     alpha = check_probability("alpha", alpha)
     check_choice("sampling", sampling, SAMPLINGS)
-    budgets = check_budgets(eps)
+    radii = check_radii(eps)
     if costs is not None and cost_matrix is not None:
         raise TypeError("cost_matrix and costs are two ways to say the same; pass one of them.")
     counts = check_votes("votes", votes)
@@ -203,7 +203,7 @@ def certify_portfolio(
     order = np.random.default_rng(0).permutation(len(counts))
     counts, prices, truth = counts[order], prices[order], truth[order]
     cap = float(caps.max())
-    etas = in_sigmas(budgets, sigma)
+    etas = in_sigmas(radii, sigma)
 
     def bound(rows: Any, votes: Ints, limit: float) -> Floats:
         return limit * risk_bounds(
@@ -226,7 +226,7 @@ def certify_portfolio(
         one_vote_risk=shape(one_vote),
         clean_risk=float(clean.mean()),
         clean_risk_interval=_clean_interval(clean, prices, cap, alpha, sampling),
-        eps=shape(budgets),
+        eps=shape(radii),
         sigma=sigma,
         alpha=alpha,
         largest_risk=largest,
@@ -277,7 +277,7 @@ def check_n_votes(n_votes: Any) -> int:
     return int(n_votes)
 
 
-def check_budgets(eps: Any) -> Floats:
+def check_radii(eps: Any) -> Floats:
     """Return eps as an array of shape (n_eps,), each finite and > 0, or raise."""
     if np.ndim(eps) == 0:
         return np.array([check_positive("eps", eps)])
@@ -286,13 +286,13 @@ def check_budgets(eps: Any) -> Floats:
     return np.array([check_positive("eps", e) for e in eps])
 
 
-def in_sigmas(budgets: Any, sigma: float) -> Floats:
+def in_sigmas(radii: Any, sigma: float) -> Floats:
     """Return eps / sigma, or raise if that is no finite number."""
     with np.errstate(over="ignore"):
-        etas = np.asarray(budgets, dtype=np.float64) / sigma
+        etas = np.asarray(radii, dtype=np.float64) / sigma
     if not np.isfinite(etas).all():
         raise ValueError(
-            f"eps / sigma must be finite; got eps={np.max(budgets):g} and sigma={sigma:g}."
+            f"eps / sigma must be finite; got eps={np.max(radii):g} and sigma={sigma:g}."
         )
     return etas
 

@@ -1,6 +1,6 @@
 """Polynomials above the worst case: u with E[u(N)] >= phi(q) for N ~ Binomial(K, q), every q.
 
-An attacker of budget eps = eta sigma raises the chance q of a costly answer to at most
+An attacker within eps = eta sigma raises the chance q of a costly answer to at most
 phi(q) = Phi(PhiInv(q) + eta). The mean of u(N) is the polynomial with Bernstein coefficients u, so
 u is paid for by counts alone. Proofs: the page "Portfolio certificates" of the documentation.
 """

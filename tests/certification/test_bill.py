@@ -106,7 +106,7 @@ def test_certificates_price_what_their_pair_radii_leave_open():
     c = certificates(costs=costs)
     common = {"cost_matrix": c.cost_matrix, "costs": costs, "abstained": c.abstained}
     for eps in (0.0, 0.3, [0.0, 0.1, 0.5]):
-        args = c.y, c.label, c.radius_pair
+        args = c.y, c.label, c.radius_other
         np.testing.assert_array_equal(c.worst_cost(eps), worst_cost(*args, eps=eps, **common))
         np.testing.assert_array_equal(c.bill(eps), bill(*args, eps=eps, **common))
         np.testing.assert_array_equal(c.savings(eps), savings(*args, eps=eps, **common))
