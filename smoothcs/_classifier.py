@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from typing_extensions import Self
 
 from smoothcs._estimator._base import base_classifier, with_costs
+from smoothcs._estimator._callers import refuse_hard_vote, warn_of_default_scoring
 from smoothcs._estimator._certify import (
     certify_at_eps,
     certify_radii,
@@ -48,7 +49,7 @@ from smoothcs._estimator._inputs import (
 from smoothcs._estimator._meaning import describe_inputs, estimator_arguments
 from smoothcs._estimator._models import check_model, fit_on_noisy_copies, is_model
 from smoothcs._estimator._portfolio import OneDrawPredictions
-from smoothcs._estimator._reach import warn_of_default_scoring, warn_out_of_reach
+from smoothcs._estimator._reach import warn_out_of_reach
 from smoothcs._estimator._scale import resolve_noise_scale
 from smoothcs._estimator._schedule import check_schedule, resolve_epochs
 from smoothcs._estimator._state import unchanged_on_error
@@ -495,6 +496,8 @@ class CostSensitiveSmoothedClassifier(
             return self.classes_[self._decision(costs).winner(votes)]
         decided = self._decided_label(X, costs)
         abstained = decided < 0
+        if abstained.any():
+            refuse_hard_vote()
         labels = self.classes_[np.where(abstained, 0, decided)]
         return with_abstentions(labels, abstained, self.abstain_label_)
 

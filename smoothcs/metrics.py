@@ -165,11 +165,11 @@ def rob_cost(
     eps: ArrayLike,
     sample_weight: ArrayLike | None = None,
 ) -> Any:
-    """Certified robust cost: the mean cost of the mistakes that are not ruled out within eps.
+    """Certified robust cost: the mean of the summed costs of what is not ruled out within eps.
 
     Mean over the examples of sensitive classes of the sum over j in Omega_y of
     C[y, j] 1{radius_pair[j] <= eps}, [Xin25] Definition 4.3 (Eq. 3.1 of [ZE19]). Smaller is
-    better.
+    better. A sum over targets, it can exceed the largest cost; :func:`worst_cost` is the largest.
 
     Parameters
     ----------

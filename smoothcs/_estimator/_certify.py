@@ -189,7 +189,8 @@ def _some_radius(
 ) -> Callable[[int, Counts], bool]:
     """Return what tells of one input whether it has a radius > 0; "closed-form", which is quick."""
     given = certificates.keywords  # type: ignore[attr-defined]
-    kept = {name: given[name] for name in ("sigma", "alpha", "cost_matrix", "decision")}
+    names = ("sigma", "alpha", "cost_matrix", "decision", "also_correct", "harmless_errors")
+    kept = {name: given[name] for name in names}
 
     def ask(index: int, counts: Counts) -> bool:
         one = certify_votes(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, stdtrit
 
-from smoothcs._labels import label_array
+from smoothcs._labels import label_array, positions
 from smoothcs._validation import check_choice, check_integer, check_probability
 from smoothcs.bounds.binomial import clopper_pearson_lower
 from smoothcs.cost import CostMatrix
@@ -25,6 +25,16 @@ SHARES = (
     "abstention_rate",
 )
 MEANS = ("rob_cost", "misclassification_cost", "mean_bill", "savings", "clean_savings")
+# What must have been decided, as the attribute that is None if it was not.
+_NEEDS = {
+    "rob_cs": "certified_group",
+    "rob_cs_standard": "certified_standard",
+    "certified_accuracy": "certified_standard",
+    "rob_standard_nonsensitive": "certified_standard",
+    "rob_cost": "certified_pair",
+    "mean_bill": "certified_pair",
+    "savings": "certified_pair",
+}
 _FLOATS_AT_ONCE = 2**22
 
 
@@ -37,6 +47,7 @@ class GroupIntervals:
     _at: Callable[..., Any]
     _abstained: Callable[[], NDArray[np.bool_]]
     _truth: Callable[[str], NDArray[Any]]
+    _apart: Callable[[], str]
     worst_cost: Callable[..., Floats]
 
     def intervals(
@@ -106,17 +117,14 @@ class GroupIntervals:
         weight = np.ones(len(y))
         if sample_weight is not None:
             weight = np.asarray(sample_weight, dtype=np.float64)
+            if weight.shape != (len(y),) or not np.all((weight >= 0) & np.isfinite(weight)):
+                raise ValueError(f"sample_weight must hold {len(y)} finite numbers >= 0.")
         level = 1.0 - check_probability("confidence", confidence)
         n_resamples = check_integer("n_resamples", n_resamples, low=2)
         found: dict[str, tuple[Any, Any]] = {}
-        for name in SHARES + MEANS if names is None else names:
+        for name in self._available() if names is None else names:
             check_choice("names", name, SHARES + MEANS)
-            try:
-                rows, is_saved = self._columns(name, eps)
-            except ValueError:
-                if names is not None:
-                    raise
-                continue  # undecided, or claims that do not hold together
+            rows, is_saved = self._columns(name, eps)
             found[name] = _interval(
                 _sums(rows * weight[:, None], codes),
                 _saved if is_saved else _ratio,
@@ -129,6 +137,15 @@ class GroupIntervals:
                 low, high = found[name]
                 found[name] = low.item(), high.item()
         return found
+
+    def _available(self) -> list[str]:
+        """Return the metrics whose claims were decided, and hold together where they must."""
+        return [
+            name
+            for name in SHARES + MEANS
+            if getattr(self, _NEEDS.get(name, "abstained"), True) is not None
+            and not (name in ("mean_bill", "savings") and self._apart())
+        ]
 
     def _columns(self, name: str, eps: Any) -> tuple[Floats, bool]:
         """Return rows (n, k + 1) whose sums make the metric at k radii, and whether it is savings.
@@ -181,7 +198,10 @@ def group_codes(groups: Any, n: int) -> NDArray[np.intp]:
     labels = label_array("groups", groups)
     if len(labels) != n:
         raise ValueError(f"groups must hold one label per input, {n}; got {len(labels)}.")
-    codes: NDArray[np.intp] = np.unique(labels, return_inverse=True)[1].reshape(-1)
+    listed = labels.tolist()
+    if any(label is None or label != label for label in listed):
+        raise ValueError("groups must name a group for every input; got None or nan.")
+    codes = positions(listed, list(dict.fromkeys(listed)))
     if codes.max(initial=0) < 1:
         raise ValueError("groups must name at least 2 groups; got 1.")
     return codes

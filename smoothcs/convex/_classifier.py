@@ -364,7 +364,8 @@ class ConvexRelaxationClassifier(TrainedClassifier):
             Weights of the examples in the mean.
         metric : {"rob_cs", "rob_cost", "certified_accuracy"}, default="rob_cs"
             "rob_cs": share of sensitive examples with J > 0 for all their sensitive targets, which
-            is 1 - cost-sensitive robust error; "rob_cost": mean cost of what J does not exclude,
+            is 1 - cost-sensitive robust error; "rob_cost": mean, over sensitive examples, of the
+            summed costs of the targets that J does not exclude,
             Eq. 3.1 (smaller is better); "certified_accuracy": share of all examples with J > 0 for
             every target.
         eps : float, default=None

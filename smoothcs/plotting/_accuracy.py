@@ -27,7 +27,7 @@ from smoothcs.plotting._common import (
 
 METRICS = {
     "rob_cs": "Rob_cs\n(share of sensitive inputs)",
-    "rob_cost": "Rob_cost\n(mean cost per sensitive input)",
+    "rob_cost": "Rob_cost\n(summed costs of open targets, per sensitive input)",
     "certified_accuracy": "Certified accuracy\n(share of inputs)",
 }
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 METRICS = {
     "rob_cs": "Rob_cs at eps = {eps:g}\n(share of sensitive inputs)",
-    "rob_cost": "Rob_cost at eps = {eps:g}\n(mean cost per sensitive input, smaller is better)",
+    "rob_cost": "Rob_cost at eps = {eps:g}\n(summed costs per sensitive input, smaller is better)",
     "bill": "Bill at eps = {eps:g}\n(mean worst cost per input, smaller is better)",
     "cost": "Cost\n(mean per input, smaller is better)",
 }

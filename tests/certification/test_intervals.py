@@ -111,6 +111,13 @@ def test_what_was_not_decided_has_no_interval(clf):
     assert set(c.intervals(groups=GROUPS)) == {"rob_cs"}
     with pytest.raises(ValueError, match="certified_pair was not asked for"):
         c.intervals(groups=GROUPS, names=["rob_cost"])
+    with pytest.raises(ValueError, match="eps=0.7 was not decided"):
+        c.intervals(0.7, groups=GROUPS)
+    with pytest.raises(ValueError, match="sample_weight must hold 36 finite numbers"):
+        c.intervals(groups=GROUPS, sample_weight=-np.ones(36))
+    apart = clf.certify(X, Y, simultaneous=False).intervals(0.3, groups=GROUPS)
+    assert "rob_cost" in apart
+    assert "mean_bill" not in apart
     harmless = clf.certify(X[Y == 2], Y[Y == 2])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -123,6 +130,8 @@ def test_what_was_not_decided_has_no_interval(clf):
         (GROUPS[:5], "one label per input, 36; got 5"),
         (np.zeros(36), "at least 2 groups; got 1"),
         (np.zeros((36, 2)), "groups must be a 1-D array"),
+        ([None, *GROUPS[1:]], "a group for every input; got None or nan"),
+        (np.r_[np.nan, np.arange(35)], "a group for every input; got None or nan"),
     ],
 )
 def test_groups_are_checked(clf, groups, message):

@@ -73,6 +73,16 @@ def test_wrappers_take_costs_by_index_and_labels_that_are_encoded_already():
     assert BaggingClassifier(clf, n_estimators=2).fit(X, y).predict(X).shape == (36,)
 
 
+@pytest.mark.parametrize("wrap", [lambda clf: clf, lambda clf: make_pipeline(clf)])
+def test_a_hard_vote_cannot_count_abstentions(wrap):
+    clf = wrap(estimator(cost_matrix=None, n_prediction=5))  # too few votes to decide
+    hard = in_company(clf, VotingClassifier).fit(X, NAMES[Y])
+    with pytest.raises(ValueError, match="cannot count an abstention: use abstain_label=None or"):
+        hard.predict(X)
+    assert set(in_company(clf, VotingClassifier, voting="soft").fit(X, NAMES[Y]).predict(X))
+    assert (hard.estimators_[0].predict(X) == -1).all()
+
+
 def test_wrappers_that_leave_labels_alone_take_costs_by_name():
     clf = estimator(cost_matrix=NAMED)
     assert set(CalibratedClassifierCV(clf, cv=2).fit(X, NAMES[Y]).predict(X)) <= set(NAMES)
