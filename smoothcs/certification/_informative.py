@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ LEAST_INPUTS = 20
 # One class takes nearly all answers if the others get less than this part of what is theirs.
 NEARLY_NONE = 0.1
 
+_searches: set[Any] = set()
 _silent: ContextVar[bool] = ContextVar("accuracy is shown beside", default=False)
 
 
@@ -36,7 +38,7 @@ def shown_with_accuracy(names: Any) -> Iterator[None]:
 def warn_if_uninformative(certified: Any, sample_weight: Any = None) -> None:
     """Warn if the labels of an object with ``y`` and costs say little about its inputs.
 
-    The text holds no numbers: Python shows equal warnings of a line once, be it run in many folds.
+    A cross-validation warns once, not for each fold.
     """
     if _silent.get():
         return
@@ -47,13 +49,32 @@ def warn_if_uninformative(certified: Any, sample_weight: Any = None) -> None:
         costs=certified.costs,
         sample_weight=sample_weight,
     )
-    if reason is not None:
+    if reason is not None and not _warned_by_this_search():
         warnings.warn(
             f"{reason} A certified score can be high all the same, where mistakes are free: read "
             "it beside accuracy and constant_accuracy of certified_report.",
             UninformativeWarning,
             stacklevel=3,  # who called the estimator
         )
+
+
+def _warned_by_this_search() -> bool:
+    """Tell whether scikit-learn has validated from the same line of the user's, and warned, before.
+
+    Python's own memory of what was warned of does not last there: scikit-learn changes the filters
+    of warnings in every fold, which clears it.
+    """
+    frame: Any = sys._getframe(2)
+    inside, ours = False, ("smoothcs", "sklearn", "joblib")
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] in ours:
+        inside |= frame.f_globals["__name__"] == "sklearn.model_selection._validation"
+        frame = frame.f_back
+    if not inside:
+        return False
+    line = None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+    seen = line in _searches
+    _searches.add(line)
+    return seen
 
 
 def uninformative(
