@@ -828,9 +828,10 @@ class CostSensitiveSmoothedClassifier(
         else:
             certificates = self.certify(X, y, costs=costs)
         weights = check_weights(sample_weight, X)
+        score = float(getattr(certificates, metric)(eps, sample_weight=weights))
         if metric != "certified_accuracy":
-            warn_if_uninformative(certificates, weights)
-        return float(getattr(certificates, metric)(eps, sample_weight=weights))
+            warn_if_uninformative(certificates, score, weights)
+        return score
 
     def certified_report(
         self,
@@ -889,8 +890,9 @@ class CostSensitiveSmoothedClassifier(
         else:
             clf = self if n_estimation is None else copy(self).set_params(n_estimation=n_estimation)
             certified = clf.certify(X, y, costs=costs)
-        warn_if_uninformative(certified, weights)
-        return certified.report(eps, weights)
+        report = certified.report(eps, weights)
+        warn_if_uninformative(certified, report["rob_cs"], weights)
+        return report
 
     # ------------------------------------------------------------------ shared steps
 

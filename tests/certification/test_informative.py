@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
 
 from smoothcs import CostSensitiveSmoothedClassifier, certified_scorer, rob_cs_scorer
 from smoothcs.certification._informative import uninformative
@@ -56,6 +56,24 @@ def test_few_inputs_or_one_class_say_nothing(keep):
     assert uninformative(Y[keep], np.ones_like(Y[keep]), COSTS) is None
 
 
+def test_a_score_of_zero_misleads_nobody():
+    other = wrap(lambda batch: np.zeros(len(batch), dtype=int))
+    assert other.score(X, Y, eps=0.1) == 0.0
+
+
+def test_scorers_beside_others_do_not_warn_where_accuracy_is_among_them():
+    clf = CostSensitiveSmoothedClassifier(
+        LogisticRegression(C=1e-6), cost_matrix=COSTS, n_estimation=50, n_copies=1, random_state=0
+    )
+    inverted = CostMatrix({(0, 1): 10.0}, classes=[0, 1])
+    clf.set_params(cost_matrix=inverted)
+    both = {"rob_cs": rob_cs_scorer, "accuracy": "accuracy"}
+    scores = cross_validate(clf, np.tile(X, (2, 1)), np.tile(Y, 2), scoring=both, cv=2)
+    assert (scores["test_rob_cs"] > 0.9).all()
+    with pytest.warns(UninformativeWarning):
+        cross_validate(clf, np.tile(X, (2, 1)), np.tile(Y, 2), scoring=rob_cs_scorer, cv=2)
+
+
 def test_the_warning_names_the_line_of_the_user():
     with pytest.warns(UninformativeWarning) as caught:
         wrap(always_one).score(X, Y, eps=0.1)
@@ -99,7 +117,11 @@ def test_scorers_that_show_an_accuracy_do_not_warn():
 
 def test_folds_do_not_repeat_the_warning():
     clf = CostSensitiveSmoothedClassifier(
-        LogisticRegression(C=1e-6), cost_matrix=COSTS, n_estimation=50, n_copies=1, random_state=0
+        LogisticRegression(C=1e-6),
+        cost_matrix={(0, 1): 10.0},
+        n_estimation=50,
+        n_copies=1,
+        random_state=0,
     )
     big, labels = np.tile(X, (5, 1)), np.tile(Y, 5)
     with warnings.catch_warnings(record=True) as caught:
