@@ -134,7 +134,9 @@ def test_columns_of_unequal_scale():
 def test_columns_are_named():
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame(X * np.float32([1, 1000]), columns=["ratio", "salary"])
-    assert "'salary' spreads" in finding("SC203", fit(frame), frame).message
+    clf = fit(frame)
+    assert "'salary' spreads" in finding("SC203", clf, frame).message
+    assert len(diagnose(clf, frame, Y, frame, n_votes=10)) == len(CHECKS)
 
 
 def test_a_constant_classifier():
@@ -167,8 +169,10 @@ def test_batch_normalisation():
 
 def test_all_checks_run_once_and_votes_are_counted():
     clf, drawn = wrap(by_distance), []
-    votes = clf._votes
-    clf._votes = lambda *a: drawn.append(len(a[0]) * a[2]) or votes(*a)
+    draw = clf._draw
+    clf._draw = lambda X, costs: (
+        lambda n, purpose: drawn.append(len(X) * n) or draw(X, costs)(n, purpose=purpose)
+    )
     found = diagnose(clf, X, Y, X_train=X + 1)
     assert [f.code for f in found] == sorted(CHECKS)
     assert found.n_votes == sum(drawn) == 36 * 100 + 20 * 100
