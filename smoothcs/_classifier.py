@@ -863,9 +863,10 @@ class CostSensitiveSmoothedClassifier(
             certificates = self.certify(X, y, costs=costs)
             self._check_reach(eps, self.n_estimation, self._decision(costs), self.alpha)
         weights = check_weights(sample_weight, X)
+        score = float(getattr(certificates, metric)(eps, sample_weight=weights))
         if metric != "certified_accuracy":
-            warn_if_uninformative(certificates, weights)
-        return float(getattr(certificates, metric)(eps, sample_weight=weights))
+            warn_if_uninformative(certificates, score, weights)
+        return score
 
     def certified_report(
         self,
@@ -930,8 +931,9 @@ class CostSensitiveSmoothedClassifier(
             clf = self if n_estimation is None else copy(self).set_params(n_estimation=n_estimation)
             self._check_reach(eps, clf.n_estimation, self._decision(costs), self.alpha)
             certified = clf.certify(X, y, costs=costs)
-        warn_if_uninformative(certified, weights)
-        return certified.report(eps, weights, groups)
+        report = certified.report(eps, weights, groups)
+        warn_if_uninformative(certified, report["rob_cs"], weights)
+        return report
 
     # ------------------------------------------------------------------ shared steps
 

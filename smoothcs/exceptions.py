@@ -9,8 +9,8 @@ class UninformativeWarning(UserWarning):
     """A certified score of answers that say little about the inputs.
 
     Where some mistakes are free, a constant answer can reach ``rob_cs = 1``. ``score`` and
-    ``certified_report`` warn where one class takes nearly all answers, or where the answers are no
-    more accurate than the commonest class and no cheaper than the cheapest constant answer.
+    ``certified_report`` warn where one class takes nearly all answers, or where these are no more
+    accurate than the commonest class; not where they are cheaper than any constant answer.
 
     To silence it where such models are expected, in a wide search for instance::
 

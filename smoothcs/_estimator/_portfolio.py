@@ -21,7 +21,7 @@ from smoothcs._validation import check_choice, check_integer, check_probability
 from smoothcs.attacks import l2_pgd
 from smoothcs.cost import CostMatrix, as_cost_matrix
 from smoothcs.portfolio import PortfolioCertificate, certify_portfolio
-from smoothcs.portfolio._certify import SAMPLINGS, check_radii, check_n_votes, read_prices
+from smoothcs.portfolio._certify import SAMPLINGS, check_n_votes, check_radii, read_prices
 
 Draw = partial[NDArray[np.int64]]
 

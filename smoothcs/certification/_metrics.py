@@ -265,9 +265,8 @@ class CertifiedMetrics(GroupIntervals):
         return {
             "rob_cs": self.rob_cs(eps, weight),
             "accuracy": self.certified_accuracy(0.0, weight),
-            "constant_accuracy": float(
-                np.bincount(self.cost_matrix.encode(self._truth("report")), weight).max()
-                / weight.sum()
+            "constant_accuracy": metrics.constant_accuracy(
+                self._truth("report"), cost_matrix=self.cost_matrix, sample_weight=weight
             ),
             "rob_cost": self.rob_cost(eps, weight),
             "certified_accuracy": self.certified_accuracy(eps, weight),

@@ -380,10 +380,11 @@ class ConvexRelaxationClassifier(TrainedClassifier):
         X, y, margins = self._margins_of(X, y, eps)
         certified = CertifiedMargins(margins, y, self.cost_matrix_)
         weights = check_weights(sample_weight, X)
+        score = float(getattr(certified, metric)(None, weights))
         if metric != "certified_accuracy":
             certified.label = self.classes_[self._logits(X).argmax(axis=1)]
-            warn_if_uninformative(certified, weights)
-        return float(getattr(certified, metric)(None, weights))
+            warn_if_uninformative(certified, score, weights)
+        return score
 
     def certified_report(
         self,
@@ -429,9 +430,10 @@ class ConvexRelaxationClassifier(TrainedClassifier):
         label = self.classes_[self._logits(X).argmax(axis=1)]
         certified = CertifiedMargins(margins, y, self.cost_matrix_, label, costs)
         weights = check_weights(sample_weight, X)
-        warn_if_uninformative(certified, weights)
+        values = certified.report(sample_weight=weights, groups=groups)
+        warn_if_uninformative(certified, values["rob_cs"], weights)
         return {
-            **certified.report(sample_weight=weights, groups=groups),
+            **values,
             "eps": float(self.eps if eps is None else eps),
             "norm": self.norm,
         }

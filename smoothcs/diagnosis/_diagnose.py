@@ -102,9 +102,8 @@ def diagnose(
     def draw(at: NDArray[np.intp], n: int) -> NDArray[np.int64]:
         nonlocal drawn
         drawn += n * len(at)
-        votes: NDArray[np.int64] = clf._votes(
-            chosen[at], None if own is None else own[rows][at], n, "selection"
-        )
+        draw_some = clf._draw(chosen[at], None if own is None else own[rows][at])
+        votes: NDArray[np.int64] = draw_some(n, purpose="selection")
         return votes
 
     case = Case(

@@ -60,5 +60,7 @@ def _is_batch_norm(part: Any) -> bool:
 
 
 def _never_saw_data(part: Any) -> bool:
-    seen = part.num_batches_tracked
-    return seen is not None and int(seen) == 0
+    seen, mean, var = part.num_batches_tracked, part.running_mean, part.running_var
+    if seen is None or mean is None or var is None:
+        return False
+    return int(seen) == 0 and bool((mean == 0).all() and (var == 1).all())

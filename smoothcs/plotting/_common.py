@@ -179,8 +179,11 @@ _CEILING = "smoothcs-ceiling"
 
 
 def plain_text(label: Any) -> str:
-    """Write a label such that matplotlib does not take a dollar sign in it for mathematics."""
-    return str(label).replace("$", r"\$")
+    """Write a label such that matplotlib takes no dollar sign in it for mathematics."""
+    shown = "".join(
+        c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in str(label)
+    )
+    return shown.replace("$", r"\$")
 
 
 def ascending(eps: ArrayLike) -> NDArray[np.float64]:

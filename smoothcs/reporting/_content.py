@@ -68,7 +68,7 @@ def sections(report: Report) -> list[Section]:
         _metrics(report),
         _by_class(report),
         _data(report),
-        *_costs(report.certificates),
+        *_costs(report.certificates, report.y),
         Table("Classifier and certification", ("", ""), list(report.model.items())),
         Sentences("What is certified", _certified(report)),
         Sentences("What is not certified", _not_certified(report)),
@@ -98,7 +98,7 @@ def shown(interval: Interval) -> str:
 
 def _caution(report: Report) -> list[Section]:
     c = report.certificates
-    reason = uninformative(c.y, c.label, c.cost_matrix, costs=c.costs)  # type: ignore[arg-type]
+    reason = uninformative(report.y, c.label, c.cost_matrix, costs=c.costs)
     if reason is None:
         return []
     advice = "Certified scores below can be high all the same: read them beside the accuracy."
@@ -142,7 +142,7 @@ def _by_class(report: Report) -> Table:
 
 
 def _data(report: Report) -> Table:
-    c, y = report.certificates, report.certificates.y
+    c, y = report.certificates, report.y
     counts = [(label, int(np.count_nonzero(y == label))) for label in c.classes.tolist()]
     rows: list[tuple[Any, Any]] = [("inputs", len(c)), ("classes", len(counts))]
     rows += [(f"class {label}", f"{k} ({k / len(c):.1%})") for label, k in counts]
@@ -151,7 +151,7 @@ def _data(report: Report) -> Table:
     return Table("Data", ("", ""), rows)
 
 
-def _costs(c: Certificates) -> list[Section]:
+def _costs(c: Certificates, y: Any) -> list[Section]:
     matrix, classes = c.cost_matrix.matrix, c.classes.tolist()
     note = "Rows are true classes, columns predictions; a mistake that costs 0 is free."
     if len(classes) <= MOST_CLASSES:
@@ -168,7 +168,7 @@ def _costs(c: Certificates) -> list[Section]:
         found = [Table("Costs", ("true class", "predicted", "cost"), rows, note)]
     if c.costs is None:
         return list(found)
-    dear = c.costs[np.arange(len(c)), c.cost_matrix.encode(c.y)].max(axis=1)  # type: ignore[arg-type]
+    dear = c.costs[np.arange(len(c)), c.cost_matrix.encode(y)].max(axis=1)
     quartiles = np.quantile(dear, [0, 0.25, 0.5, 0.75, 1])
     own = [
         ("dearest answer to an input, from least to most", _row(quartiles)),
@@ -222,7 +222,10 @@ def _not_certified(report: Report) -> list[str]:
             "an input may have been picked for it."
         )
     if c.model is not None and " behind " in c.model:
-        lines.append("Changes before the first steps, in other units than those named above.")
+        lines.append(
+            "Changes measured before those steps: sizes are those of what reaches the classifier, "
+            "after them."
+        )
     return lines
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from io import BytesIO
 from typing import Any
 
@@ -32,7 +33,10 @@ def pictures(certificates: Certificates, eps: float, units: str) -> list[Picture
         axes = figure.subplots(1, n_axes, squeeze=False)[0]
         display.from_certificates(c, ax=axes if n_axes > 1 else axes[0], units=units, **how)
         buffer = BytesIO()
-        figure.savefig(buffer, format="png", dpi=100)
+        with warnings.catch_warnings():
+            # A label in a script that matplotlib's font lacks is drawn as boxes.
+            warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
+            figure.savefig(buffer, format="png", dpi=100)
         return Picture(title, buffer.getvalue())
 
     side = min(max(2.6, 0.34 * len(c.classes) + 0.6), 6.0)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from smoothcs import metrics
 from smoothcs._estimator._inputs import check_inputs, check_labels, identical_inputs
 from smoothcs._estimator._unwrap import _describe, _unwrapped
 from smoothcs._validation import check_integer, check_probability
@@ -75,6 +76,7 @@ class Report:
         self.certificates = certificates
         self.eps, self.confidence = eps, confidence
         self.model, self.title, self.units = model, title, units
+        self.y = certificates._truth("a report")
         self.noise_groups, self.foreseeable = noise_groups, foreseeable
         self.created = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
 
@@ -88,7 +90,7 @@ class Report:
         """
         c, eps = self.certificates, self.eps
         values = c.report(eps) if self.n_sensitive else _report_without_rob_cs(c, eps)
-        dearest = c.cost_matrix.matrix[c.cost_matrix.encode(c.y)]  # type: ignore[arg-type]
+        dearest = c.cost_matrix.matrix[c.cost_matrix.encode(self.y)]
         n, few = len(c), self.n_sensitive
         found = {
             "accuracy": self._share(values["accuracy"], n),
@@ -113,10 +115,10 @@ class Report:
     def by_class(self) -> dict[Any, dict[str, Interval]]:
         """Recall, precision and, where mistakes of the class cost something, rob_cs by label."""
         c = self.certificates
-        correct = (c.label == c.y) & ~c.abstained
+        correct = (c.label == self.y) & ~c.abstained
         found: dict[Any, dict[str, Interval]] = {}
         for label, targets in zip(c.classes.tolist(), c.cost_matrix.omega, strict=True):
-            own, called = c.y == label, (c.label == label) & ~c.abstained
+            own, called = self.y == label, (c.label == label) & ~c.abstained
             shares = {"recall": correct[own], "precision": correct[called]}
             if targets.any():
                 shares["rob_cs"] = c.radius_group[own] > self.eps
@@ -299,7 +301,9 @@ def _report_without_rob_cs(c: Certificates, eps: float) -> dict[str, Any]:
     """Return the metrics that are defined where no input is of a sensitive class."""
     return {
         "accuracy": c.certified_accuracy(0.0),
-        "constant_accuracy": float(np.unique(c.y, return_counts=True)[1].max() / len(c)),
+        "constant_accuracy": metrics.constant_accuracy(
+            c._truth("report"), cost_matrix=c.cost_matrix
+        ),
         "certified_accuracy": c.certified_accuracy(eps),
         "abstention_rate": c.abstention_rate(),
         "misclassification_cost": c.misclassification_cost(),
