@@ -20,7 +20,7 @@ from smoothcs._estimator._inputs import first_input, is_dataset
 from smoothcs._estimator._schedule import all_callbacks, resolve_epochs
 from smoothcs._torch import keep_freed_memory
 from smoothcs.modules import default_module
-from smoothcs.modules._augment import fixed_augmentation
+from smoothcs.modules.augment import fixed_augmentation
 from smoothcs.objectives import Objective, TrainingContext
 
 OPTIMIZERS = {
@@ -273,7 +273,7 @@ def has_batch_norm(module: nn.Module) -> bool:
 
 def _drop_lone_example(iterator: Any) -> None:
     """Leave out a last batch of one example, which has no variance."""
-    batches = getattr(iterator, "batch_sampler", None)
+    batches: Any = getattr(iterator, "batch_sampler", None)
     size = getattr(batches, "batch_size", None)
     if size is not None and len(iterator.dataset) > size and len(iterator.dataset) % size == 1:
         batches.drop_last = True

@@ -118,8 +118,9 @@ OURS = {
     "smoothcs.cost.CostMatrix",
 }
 LAYERS = {
-    "smoothcs.modules.MLP",
+    "smoothcs.modules.dense.MLP",
     "torch.nn.modules.activation.ReLU",
+    "torch.nn.modules.batchnorm.BatchNorm1d",
     "torch.nn.modules.flatten.Flatten",
     "torch.nn.modules.linear.Linear",
 }
