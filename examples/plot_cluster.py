@@ -24,8 +24,6 @@ X, y = load_iris(return_X_y=True)
 clf = CostSensitiveSmoothedClassifier(
     cost_matrix={(1, 2): 10, (2, 1): 1},
     objective="gaussian",
-    lr=0.01,
-    max_epochs=60,
     n_estimation=2_000,
     random_state=0,
 ).fit(X, y)

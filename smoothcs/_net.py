@@ -22,7 +22,7 @@ from smoothcs._estimator._nested import check_callbacks
 from smoothcs._estimator._schedule import all_callbacks, resolve_epochs
 from smoothcs._torch import keep_freed_memory
 from smoothcs.modules import default_module
-from smoothcs.modules._augment import fixed_augmentation
+from smoothcs.modules.augment import fixed_augmentation
 from smoothcs.objectives import Objective, TrainingContext
 
 OPTIMIZERS = {

@@ -13,7 +13,7 @@ from smoothcs.tuning import TunedDecision, sample_scores, tune_decision
 
 from .problems import Problem
 
-VOTES, VALIDATION_VOTES, CERTIFIED = 10_000, 200, 400
+VOTES, VALIDATION_VOTES, CERTIFIED = 10_000, 200, 300
 
 
 def train(problem: Problem, seed: int, params: dict[str, Any]) -> tuple[Any, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ from benchmarks.papers.tasks import find_task
 from smoothcs import CostMatrix
 from smoothcs.cost import as_cost_matrix
 from smoothcs.modules import Augment, default_module
+
+_load_images = cache(load_images)  # pictures are decoded once
 
 # Three vehicles (aeroplane, car, lorry) against three animals (cat, dog, horse).
 VEHICLES, ANIMALS = (0, 1, 9), (3, 5, 7)
@@ -81,7 +84,7 @@ def _table(name: str, rows: int) -> Callable[[str | None, int], Problem]:
 
 def _images(dataset: str, task_name: str, n_train: int) -> Callable[[str | None, int], Problem]:
     def read(folder: str | None, seed: int) -> Problem:
-        images, task = load_images(dataset, folder), find_task(dataset, task_name)
+        images, task = _load_images(dataset, folder), find_task(dataset, task_name)
         rows = np.random.default_rng(seed).permutation(len(images.train.y))[:n_train]
         valid, test = (part.take(np.arange(min(2000, len(part.y)))) for part in images[1:])
         module = _flipped if dataset == "ham10000" else None
@@ -99,7 +102,7 @@ def _flipped(input_shape: tuple[int, ...], n_classes: int) -> Any:
 
 def _vehicles(folder: str | None, seed: int) -> Problem:
     """4,000 images of six classes; a vehicle called an animal costs 1."""
-    images: Images = load_images("cifar10", folder)
+    images: Images = _load_images("cifar10", folder)
     names = np.array(VEHICLES + ANIMALS)
     rng = np.random.default_rng(seed)
 

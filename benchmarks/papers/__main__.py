@@ -74,7 +74,6 @@ def run(store: Store, task: Task, methods: list[str], seeds: int, jobs: int, alp
         for seed in wanted:
             result = {
                 "rows": _measured(store, task, short, seed, floors[seed], alpha),
-                "grid": _grid(store, task, pool if seed == 0 else short, seed),
                 "n": store.budget.n,
                 "hardware": "cuda" if torch.cuda.is_available() else "CPU",
             }
@@ -129,22 +128,6 @@ def _measured(
                 }
             )
     return rows
-
-
-def _grid(store: Store, task: Task, pool: list[Candidate], seed: int) -> list[dict[str, Any]]:
-    """Return the validation numbers of everything that could have been chosen."""
-    return [
-        {
-            "setting": candidate.setting,
-            "parameters": {
-                k: v
-                for k, v in candidate.objective.get_params(deep=False).items()
-                if k.startswith(("lambda", "gamma"))
-            },
-            "validation": validation_numbers(store, task, store.valid_votes(candidate, seed)),
-        }
-        for candidate in pool
-    ]
 
 
 if __name__ == "__main__":

@@ -59,7 +59,6 @@ def tables(store: Store, task: Task) -> str:
             "highest rob_cs, with or without a rule, of the fast methods that keep the accuracy "
             "with every seed: accuracy / rob_cs, standard deviation over seeds",
             _winners_table(found),
-            *_settings_table(found),
             _training_time(store),
         ]
     )
@@ -117,20 +116,6 @@ def _training_time(store: Store) -> str:
     seconds = sum(json.loads(path.read_text())["seconds"] for path in notes)
     folders = {path.parent for path in notes}
     return f"{len(folders)} models in this folder, trained in {seconds / 60:.0f} CPU minutes"
-
-
-def _settings_table(found: dict[str, list[dict[str, Any]]]) -> list[str]:
-    """The papers' tables over (lambda_1, lambda_2) and (gamma_1, gamma_2), on validation data."""
-    if "margin-cs" not in found:
-        return []
-    names = ("lambda_robust", "lambda_sensitive", "gamma_normal", "gamma_sensitive")
-    body = [
-        [f"{point['parameters'][name]:g}" for name in names]
-        + [f"{value:.3f}".lstrip("0") for value in point["validation"]]
-        for point in found["margin-cs"][0]["grid"]
-    ]
-    head = ["lambda_1", "lambda_2", "gamma_1", "gamma_2", "Acc", "Rob_cs"]
-    return ["Margin-CS over its settings, validation split, seed 0", grid([head, *body])]
 
 
 def _mean(rows: list[dict[str, Any]], key: str) -> str:

@@ -7,7 +7,7 @@ from torch import nn
 
 from smoothcs import CostSensitiveSmoothedClassifier
 from smoothcs.modules import Augment
-from smoothcs.modules._augment import fixed_augmentation
+from smoothcs.modules.augment import fixed_augmentation
 from smoothcs.objectives import Gaussian, SmoothAdv, SmoothMix
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from smoothcs.modules._conv import conv_net
-from smoothcs.modules._dense import MLP
-from smoothcs.modules._resnet import resnet18
+from smoothcs.modules.conv import conv_net
+from smoothcs.modules.dense import MLP
+from smoothcs.modules.resnet import resnet18
 
 _SMALLEST_IMAGE = 8
 _LARGE_IMAGE = 64
