@@ -51,15 +51,15 @@ def largest_radius(
     """
     n = check_integer("n", n)
     each = np.asarray(weights, dtype=np.float64)
-    # The heaviest class against the lightest; a third one, if there is one, does not matter.
-    some = [each.max(), *[each.min()] * (min(len(each), 3) - 1)]
-    unanimous = [[n, *[0] * (len(some) - 1)]]
+    # The heaviest class against the lightest; with a third class, the bounds of the exact test are a
+    # little looser, and no radius may exceed this one.
+    unanimous = [[n, 0]]
     best = certify_votes(
         unanimous,
         unanimous,
         sigma=sigma,
         alpha=alpha,
-        decision=WeightedVotes(some),
+        decision=WeightedVotes([each.max(), each.min()]),
         bound=bound,
         simultaneous=False,
         blockers=False,

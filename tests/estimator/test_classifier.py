@@ -20,10 +20,10 @@ from smoothcs import (
     CertificationInterrupted,
     CostMatrix,
     CostSensitiveSmoothedClassifier,
-    UnreachableRadiusWarning,
     sample_votes,
 )
 from smoothcs.certification import certify_votes
+from smoothcs.exceptions import UnreachableRadiusWarning
 from smoothcs.objectives import OBJECTIVES, Gaussian, MarginCS
 
 

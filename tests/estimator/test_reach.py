@@ -11,12 +11,12 @@ from sklearn.preprocessing import StandardScaler
 
 from smoothcs import (
     CertificationInterrupted,
-    UnreachableRadiusWarning,
     WeightedVotes,
     certified_scorer,
     certify_votes,
 )
-from smoothcs._estimator._reach import largest_radius
+from smoothcs.certification import largest_radius
+from smoothcs.exceptions import UnreachableRadiusWarning
 from smoothcs.sequential import StoppingRule
 from smoothcs.sequential._looks import look_schedule
 
@@ -99,7 +99,7 @@ def test_a_search_without_scoring_is_pointed_to_certified_scorer(wrap):
 
 
 def test_what_chooses_no_candidate_by_default_scores_is_not_warned():
-    clf = estimator(max_epochs=1)
+    clf = estimator(max_epochs=15)
     assert len(cross_val_score(clf, X, Y, cv=2)) == 2
     grid = {"sigma": [0.2, 0.3]}
     scorer = certified_scorer(0.2, metrics="rob_cs")
