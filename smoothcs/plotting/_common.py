@@ -171,6 +171,7 @@ def draw_ceiling(ax: Any, ceiling: float | None) -> Any:
         va="top",
         color=GREY,
         fontsize="small",
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1},
     )
     return ax.axvline(ceiling, color=GREY, linewidth=1, linestyle=":", zorder=1, gid=_CEILING)
 
@@ -227,7 +228,7 @@ class CertificatesDisplay:
             True labels. Optional where :meth:`from_certificates` does without: then the rows of
             the cost matrix are those of the predicted classes.
         certify_params : dict, default=None
-            Passed to ``estimator.certify``, for instance ``{"n_estimation": 1000}``.
+            Passed to ``estimator.certify``, for instance ``{"radius_tol": 0.01}``.
         **kwargs
             Passed to :meth:`from_certificates`. If not given, ``name`` is the class of the
             estimator, and ``eps``, for errors, the estimator's own.
