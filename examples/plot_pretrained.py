@@ -19,9 +19,9 @@ three labelled images of each, and an 8 must not be read as another digit.
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from skorch.callbacks import Freezer
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
+from skorch.callbacks import Freezer
 from torch import nn
 
 from smoothcs import CostMatrix, CostSensitiveSmoothedClassifier
