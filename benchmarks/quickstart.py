@@ -2,7 +2,7 @@
 
     python -m benchmarks.quickstart [--seeds 3]
 
-For each seed: split, fit, certify the test part at eps = sigma. Accuracy counts abstentions as errors.
+For each seed: split, fit, certify the test part at eps = sigma. Abstentions count as errors.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def main() -> None:
             spread = runs.std(axis=0, ddof=1) if len(runs) > 1 else np.zeros(4)
             cells = [f"{m:.3f} ({s:.3f})" for m, s in zip(runs.mean(axis=0), spread, strict=True)]
             rows.append([name, objective, *cells])
-    print(grid(rows).replace("0.", "."))
+    print(grid(rows))
 
 
 if __name__ == "__main__":

@@ -99,7 +99,13 @@ def draw(folder: Path) -> None:
         labels = clf.module_(torch.as_tensor(x + noise)).argmax(1).tolist()
     for name, colours in COLOURS.items():
         figure = plot(x, noise, labels, votes, radius, plane, colours)
-        figure.savefig(folder / f"story-{name}.png", dpi=130, transparent=True, pil_kwargs={"optimize": True})
+        # The light one stands on its own background, since the README may be read on a dark one.
+        figure.savefig(
+            folder / f"story-{name}.png",
+            dpi=130,
+            facecolor="white" if name == "light" else "none",
+            pil_kwargs={"optimize": True},
+        )
         plt.close(figure)
     print(f"votes {votes.tolist()}, radius {radius:.3f} (any mistake: {any_mistake:.3f})")
 
@@ -158,7 +164,7 @@ def plot(x, noise, labels, votes, radius, plane_answers, colours):
     plane.text(0, -0.12, f"{radius:.2f}", ha="center", va="top", fontweight="bold")
     plane.text(across[0] + 0.1, -1.6, f"read as {TRUE}")
     plane.text(across[0] + 0.1, 1.58, "other digits:\nharmless", va="top")
-    plane.text(across[-1] - 0.1, -1.6, f"{COSTLY}: costly", ha="right")
+    plane.text(across[-1] - 0.1, 0.2, f"{COSTLY}:\ncostly", ha="right")
     plane.set_xticks([])
     plane.set_yticks([])
     title(plane, "4  The certified radius")

@@ -14,6 +14,7 @@ worker that dies has not delivered is drawn again elsewhere.
 # ``n_jobs`` divides the inputs among joblib's processes.
 
 import joblib
+import matplotlib.pyplot as plt
 import numpy as np
 from dask.distributed import Client, LocalCluster
 from sklearn.datasets import load_iris
@@ -56,8 +57,6 @@ print(f"rob_cs at eps = {clf.sigma}: {remote.rob_cs(clf.sigma):.3f}")
 # --------------
 #
 # The radii lie on the diagonal, exactly: where votes were drawn leaves no trace in a certificate.
-
-import matplotlib.pyplot as plt
 
 figure, ax = plt.subplots(figsize=(4.2, 4), layout="constrained")
 ax.plot(alone.radius_standard, remote.radius_standard, "o", alpha=0.4)

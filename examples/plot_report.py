@@ -79,7 +79,12 @@ report.metrics["rob_cs"], report.by_class["third"]["recall"]
 digits, labels = load_digits(return_X_y=True)
 digits = digits.reshape(-1, 8, 8) / 16
 reader = smoothcs.CostSensitiveSmoothedClassifier(
-    objective="gaussian", sigma=0.35, lr=0.01, max_epochs=10, random_state=0
+    objective="gaussian",
+    sigma=0.35,
+    lr=0.01,
+    max_epochs=10,
+    n_estimation=1_000,
+    random_state=0,
 ).fit(digits[:1200], labels[:1200])
 
 PerturbationDisplay.from_estimator(reader, digits[1203], labels[1203], eps=1.5, units="grey values")
@@ -87,7 +92,5 @@ plt.show()
 
 # %%
 
-VotesDisplay.from_estimator(
-    reader, digits[1203], labels[1203], certify_params={"n_estimation": 1_000}
-)
+VotesDisplay.from_estimator(reader, digits[1203], labels[1203])
 plt.show()

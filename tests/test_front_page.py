@@ -1,4 +1,4 @@
-"""The first page of the documentation prints what it says, and its cheat sheet names what exists."""
+"""The first page prints what it says, and the cheat sheet names what exists."""
 
 import contextlib
 import io

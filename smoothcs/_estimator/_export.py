@@ -87,7 +87,8 @@ def export_module(
     if not isinstance(module, nn.Module) or not hasattr(clf, "vote_key_"):
         raise TypeError(
             "clf must be a CostSensitiveSmoothedClassifier whose base is a torch module; got "
-            f"{type(clf).__name__} around {type(module).__name__}. skops and joblib save others."
+            f"{type(clf).__name__} around {type(module).__name__}. Of a Pipeline, a search or a tuned "
+            "classifier, export the classifier inside; skops and joblib save other bases."
         )
     shape = clf.input_shape_ if input_shape is None else tuple(input_shape)
     if shape is None:
@@ -184,11 +185,23 @@ class ExportedModule(nn.Module):
         return _loaded, (self._content, self._suffix, self.meaning)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ExportedModule:
-        graph = self.graph
-        if isinstance(graph, nn.Module):
-            with _quiet_torch():
-                graph = copy.deepcopy(graph, memo)
+        graph = _twin(self.graph, memo) if isinstance(self.graph, nn.Module) else self.graph
         return type(self)(graph, self.meaning, self._content, self._suffix)
+
+
+def _twin(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    """Return a module with tensors of its own that runs the same graph.
+
+    torch copies the graph as well, which warns and is slow; nothing changes it.
+    """
+    twin: nn.Module = object.__new__(type(module))
+    twin.__dict__.update(module.__dict__)
+    twin._parameters = copy.deepcopy(module._parameters, memo)
+    twin._buffers = copy.deepcopy(module._buffers, memo)
+    twin._modules = {
+        name: None if part is None else _twin(part, memo) for name, part in module._modules.items()
+    }
+    return twin
 
 
 def _suffix(path: str | os.PathLike[str]) -> str:

@@ -148,7 +148,7 @@ class CertifiedBillDisplay(CertificatesDisplay):
         costs : array-like (n, m, m), default=None
             Costs of each example. If None, those of the cost matrix.
         certify_params : dict, default=None
-            Passed to ``estimator.certify``, for instance ``{"n_estimation": 1000}``.
+            Passed to ``estimator.certify``, for instance ``{"radius_tol": 0.01}``.
         **kwargs
             Passed to :meth:`from_certificates`. If not given, ``name`` is the class of the
             estimator, and ``noise_groups`` tells identical inputs.

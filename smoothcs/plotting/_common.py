@@ -171,6 +171,7 @@ def draw_ceiling(ax: Any, ceiling: float | None) -> Any:
         va="top",
         color=GREY,
         fontsize="small",
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1},
     )
     return ax.axvline(ceiling, color=GREY, linewidth=1, linestyle=":", zorder=1, gid=_CEILING)
 
@@ -230,7 +231,7 @@ class CertificatesDisplay:
         costs : array-like (n, m, m), default=None
             Costs of each example, as for ``estimator.certify``.
         certify_params : dict, default=None
-            Passed to ``estimator.certify``, for instance ``{"n_estimation": 1000}``.
+            Passed to ``estimator.certify``, for instance ``{"radius_tol": 0.01}``.
         **kwargs
             Passed to :meth:`from_certificates`, for instance ``sample_weight`` and ``groups`` where
             it takes them. If not given, ``name`` is the class of the

@@ -1,5 +1,6 @@
 """The base classifier in a file of torch or ONNX, with its meaning, and back in an estimator."""
 
+import copy
 import io
 import json
 import pickle
@@ -212,6 +213,15 @@ def test_what_was_read_can_be_saved_and_run_by_workers(conv, digits, tmp_path, s
         again.set_params(n_jobs=2)
         np.testing.assert_array_equal(votes(again, digits[0][:8]), votes(loaded, digits[0][:8]))
     assert not again.module_.train().training
+
+
+def test_a_copy_has_weights_of_its_own(files):
+    module = load_module(files("pt2"))
+    x = torch.randn(3, 4)
+    before = module(x)
+    twin = copy.deepcopy(module).to(torch.float64)
+    assert twin(x.double()).dtype == torch.float64
+    assert torch.equal(module(x), before)
 
 
 def test_an_export_leaves_the_estimator_alone(conv, digits, tmp_path):
