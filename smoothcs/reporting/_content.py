@@ -55,7 +55,7 @@ def describe_model(clf: Any, c: Certificates) -> dict[str, str]:
         "Key of the noise": "made from random_state, hence foreseeable"
         if clf.random_state is not None
         else "secret, drawn at fit",
-        "Trained by": repr(clf.objective_) if hasattr(clf, "objective_") else "its own loss",
+        "Objective": str(getattr(clf, "objective_", "that of the base classifier itself")),
     }
     return {name: plain(value) for name, value in rows.items()}
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from smoothcs.plotting._common import printable
+
 
 @dataclass(frozen=True)
 class Sentences:
@@ -50,8 +52,7 @@ STYLE = """
 
 def plain(value: Any) -> str:
     """Return text on one line, without characters that act on a terminal."""
-    words = " ".join(str(value).split())
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
+    return printable(" ".join(str(value).split()))
 
 
 def as_text(title: str, sections: Sequence[Section]) -> str:

@@ -68,6 +68,12 @@ def test_alpha_and_n_against_eps(eps, expected):
     assert "reach 0.35" in found.message
 
 
+def test_votes_that_certify_nothing_are_an_issue():
+    found = finding("SC102", wrap(by_distance).set_params(n_estimation=5))
+    assert found.status == "issue"
+    assert "reach 0;" in found.message
+
+
 def test_reach_of_a_score_is_what_unanimous_votes_certify():
     clf = wrap(lambda x: np.zeros(len(x), dtype=int))
     most = float(re.search(r"reach ([0-9.]+)", finding("SC102", clf).message).group(1))
