@@ -127,13 +127,14 @@ def as_page(title: str, fragment: str) -> str:
 
 
 def _html_table(table: Table) -> str:
-    head = "".join(f"<th scope='col'>{_html(name)}</th>" for name in table.columns)
+    names = "".join(f"<th scope='col'>{_html(name)}</th>" for name in table.columns)
+    head = f"<thead><tr>{names}</tr></thead>" if any(table.columns) else ""
     rows = []
     for first, *others in table.rows:
         cells = "".join(f"<td>{_html(entry)}</td>" for entry in others)
         rows.append(f"<tr><th scope='row'>{_html(first)}</th>{cells}</tr>")
     note = f"<p class='note'>{_html(table.note)}</p>" if table.note else ""
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{note}"
+    return f"<table>{head}<tbody>{''.join(rows)}</tbody></table>{note}"
 
 
 def _html(value: Any) -> str:
