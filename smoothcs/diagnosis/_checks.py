@@ -119,7 +119,7 @@ class Case:
     max_inputs: int
     n_votes: int
     names: Any = None
-    costs: NDArray[np.float32] | None = None
+    costs: NDArray[np.float64] | None = None
 
     def rows(self, at_most: int) -> NDArray[np.intp]:
         """Return positions of inputs, spread evenly."""
