@@ -73,7 +73,10 @@ def main() -> None:
         cost_matrix=TASKS["S-Seed shirt"],
         sigma=0.5,
         n_estimation=args.n,
+        lr=1e-3,
+        lr_schedule=None,
         max_epochs=args.epochs,
+        batch_size=128,
         random_state=0,
     )
     start = time.perf_counter()

@@ -59,7 +59,8 @@ def measure(args: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
         started = time.perf_counter()
         clf = CostSensitiveSmoothedClassifier(
             module, sigma=args.sigma, noise_scale=scale, alpha=0.001, n_estimation=args.votes,
-            max_epochs=30, lr=0.002, random_state=seed, n_copies=5,
+            max_epochs=30, lr=0.002, lr_schedule=None, batch_size=128, n_copies=5,
+            random_state=seed,
             **({} if name == "HistGB" else {"objective": "gaussian"}),
         ).fit(train.X, train.y)  # fmt: skip
         for weigh in ("nothing", "min-cost", "votes", "scores"):

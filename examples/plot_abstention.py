@@ -22,7 +22,6 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from smoothcs import CostMatrix, CostSensitiveSmoothedClassifier
-from smoothcs.objectives import Gaussian
 from smoothcs.plotting import VotesDisplay
 
 X, y = load_digits(return_X_y=True)
@@ -32,10 +31,8 @@ X_train, X_test, y_train, y_test = train_test_split(
 costs = CostMatrix.seedwise([8], cost=10)
 clf = CostSensitiveSmoothedClassifier(
     cost_matrix=costs,
-    objective=Gaussian(n_noise=4),
+    objective="gaussian",
     sigma=0.5,
-    lr=0.01,
-    max_epochs=20,
     n_estimation=1_000,
     random_state=0,
 ).fit(X_train, y_train)

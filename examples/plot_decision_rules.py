@@ -26,7 +26,6 @@ from smoothcs import (
     TunedDecisionClassifier,
     WeightedVotes,
 )
-from smoothcs.objectives import Gaussian, MarginCS
 from smoothcs.plotting import FrontierDisplay
 
 X, y = load_digits(return_X_y=True)
@@ -44,10 +43,8 @@ X_train, X_test, y_train, y_test = train_test_split(
 # largest Rob_cs for at most a point of accuracy on these votes; and it trains once more on all.
 
 models = {
-    "Gaussian": Gaussian(n_noise=4),
-    "Margin-CS": MarginCS(
-        lambda_sensitive=1.0, lambda_robust=0.3, cross_entropy="noisy", inverse_temperature=4.0
-    ),
+    "Gaussian": "gaussian",
+    "Margin-CS": "margin-cs",
 }
 tuned = {}
 for name, objective in models.items():
@@ -55,8 +52,6 @@ for name, objective in models.items():
         cost_matrix=CostMatrix.seedwise([8]),
         objective=objective,
         sigma=0.35,
-        lr=0.01,
-        max_epochs=12,
         n_estimation=1_000,
         random_state=0,
     )

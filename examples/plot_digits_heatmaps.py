@@ -22,7 +22,6 @@ from sklearn.model_selection import train_test_split
 
 from smoothcs import CostMatrix, CostSensitiveSmoothedClassifier
 from smoothcs.certification import with_costs
-from smoothcs.objectives import Gaussian, MarginCS
 from smoothcs.plotting import RobustErrorDisplay, VotesDisplay
 
 X, y = load_digits(return_X_y=True)
@@ -38,8 +37,6 @@ def fit_and_certify(costs, objective):
         cost_matrix=costs,
         objective=objective,
         sigma=sigma,
-        lr=0.01,
-        max_epochs=30,
         n_estimation=2000,
         bound="closed-form",
         random_state=0,
@@ -47,7 +44,7 @@ def fit_and_certify(costs, objective):
     return clf.fit(X_train, y_train).certify(X_test, y_test)
 
 
-reference = fit_and_certify(seed, Gaussian(n_noise=8))
+reference = fit_and_certify(seed, "gaussian")
 RobustErrorDisplay.from_certificates(reference, eps=eps, units="pixel values")
 plt.show()
 
@@ -64,10 +61,9 @@ plt.show()
 # code is the same for both tasks. The pair has one costly target where the seed has nine, so its
 # term is given more weight.
 
-margin = {"cross_entropy": "noisy", "inverse_temperature": 4.0, "lambda_robust": 0.3}
 trained = {
-    "seed": fit_and_certify(seed, MarginCS(lambda_sensitive=1.0, **margin)),
-    "pair": fit_and_certify(pair, MarginCS(lambda_sensitive=3.0, **margin)),
+    "seed": fit_and_certify(seed, "margin-cs"),
+    "pair": fit_and_certify(pair, "margin-cs"),
 }
 
 print(

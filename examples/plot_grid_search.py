@@ -26,7 +26,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from smoothcs import CostSensitiveSmoothedClassifier, best_under, certified_scorer
-from smoothcs.objectives import MarginCS
 from smoothcs.plotting import CertifiedAccuracyDisplay
 
 data = load_breast_cancer()
@@ -40,10 +39,8 @@ pipeline = make_pipeline(
     StandardScaler(),
     CostSensitiveSmoothedClassifier(
         cost_matrix={("malignant", "benign"): 10},
-        objective=MarginCS(cross_entropy="noisy", inverse_temperature=4.0),
         sigma=0.5,
-        lr=0.01,
-        max_epochs=15,
+        max_epochs=60,  # enough to choose by
         n_estimation=2_000,
         random_state=0,
     ),

@@ -75,7 +75,6 @@ clf = CostSensitiveSmoothedClassifier(
     sigma=0.5,
     noise_scale=noise_scale,
     lr=5e-3,
-    lr_schedule="one-cycle",
     max_epochs=25,
     n_estimation=2000,
     random_state=0,

@@ -22,7 +22,6 @@ from sklearn.preprocessing import StandardScaler
 
 from smoothcs import CostMatrix, CostSensitiveSmoothedClassifier
 from smoothcs.certification import with_costs
-from smoothcs.objectives import Gaussian, MarginCS
 from smoothcs.plotting import (
     CertifiedAccuracyDisplay,
     RadiusDistributionDisplay,
@@ -42,18 +41,14 @@ sigma = 0.5
 units = "standard deviations"
 
 objectives = {
-    "Gaussian": Gaussian(n_noise=8),
-    "Margin-CS": MarginCS(
-        cross_entropy="noisy", inverse_temperature=4.0, lambda_robust=0.3, lambda_sensitive=0.3
-    ),
+    "Gaussian": "gaussian",
+    "Margin-CS": "margin-cs",
 }
 models = {
     name: CostSensitiveSmoothedClassifier(
         cost_matrix=costs,
         objective=objective,
         sigma=sigma,
-        lr=0.01,
-        max_epochs=30,
         n_estimation=2000,
         random_state=0,
     ).fit(X_train, y_train)

@@ -20,12 +20,14 @@ from sklearn.utils.validation import check_is_fitted
 from typing_extensions import Self
 
 from smoothcs._estimator._base import base_classifier, with_costs
+from smoothcs._estimator._callers import refuse_hard_vote, warn_of_default_scoring
 from smoothcs._estimator._certify import (
     certify_at_eps,
     certify_radii,
     certify_to_tolerance,
     rounding_errors,
 )
+from smoothcs._estimator._export import ExportedModule, load_module
 from smoothcs._estimator._fit import (
     TrainedClassifier,
     check_training_data,
@@ -44,12 +46,14 @@ from smoothcs._estimator._inputs import (
     resolve_abstain_label,
     with_abstentions,
 )
+from smoothcs._estimator._meaning import describe_inputs, estimator_arguments
 from smoothcs._estimator._models import check_model, fit_on_noisy_copies, is_model
 from smoothcs._estimator._portfolio import OneDrawPredictions
+from smoothcs._estimator._reach import warn_out_of_reach
 from smoothcs._estimator._scale import resolve_noise_scale
+from smoothcs._estimator._schedule import check_schedule, resolve_epochs
 from smoothcs._estimator._state import unchanged_on_error
 from smoothcs._net import (
-    LR_SCHEDULES,
     check_module_output,
     continued_net,
     new_net,
@@ -64,11 +68,14 @@ from smoothcs._validation import (
     check_probability,
 )
 from smoothcs.certification import Certificates, CertifiedAt, certify_votes
+from smoothcs.certification._informative import warn_if_uninformative
 from smoothcs.certification._metrics import SCORES
 from smoothcs.cost import CostMatrix, as_cost_matrix, check_costs
 from smoothcs.decision import BOUNDS, WeightedVotes, read_decision
 from smoothcs.objectives import resolve_objective
+from smoothcs.reporting import ReportMixin
 from smoothcs.sequential import KINDS, PredictionRule
+from smoothcs.sequential._looks import final_level
 from smoothcs.sequential.planning import plan_votes
 from smoothcs.votes import PRECISIONS, sample_votes
 from smoothcs.votes._source import SameInputs
@@ -77,7 +84,9 @@ from smoothcs.votes.noise import make_key
 RADII = ("group", "pair", "standard")
 
 
-class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedClassifier):
+class CostSensitiveSmoothedClassifier(
+    UnitsInHTML, ReportMixin, OneDrawPredictions, TrainedClassifier
+):
     """Classifier whose costly mistakes are provably hard to provoke.
 
     A base classifier, any torch module, is trained under Gaussian noise. The smoothed classifier
@@ -96,7 +105,9 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
     module : nn.Module class, factory or instance, default=None
         The base classifier; it returns logits (b, n_classes). A class or factory is called with
         those of ``n_features``, ``n_classes`` and ``input_shape`` that its signature names, an
-        instance is copied. None: :class:`smoothcs.modules.MLP`, sized from the data. An unfitted
+        instance is copied. If None, a network with batch normalisation that is sized from the data:
+        a small convolutional one for images (c, h, w), a residual one from 64 pixels on, an MLP for
+        anything else (:func:`smoothcs.modules.default_module`). An unfitted
         scikit-learn classifier is cloned and trained by its own loss on ``n_copies`` noisy copies
         of each row: ``objective`` must then be left at its default, and the parameters of the
         optimiser and the epochs are ignored. So are the costs in training; they act where
@@ -148,13 +159,17 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
         "abstain" for strings. None: never abstain.
     optimizer : {"adam", "adamw", "sgd"} or torch optimizer class, default="adam"
         The optimiser; its parameters are ``net_params={"optimizer__momentum": 0.9}``.
-    lr : float, default=1e-3
+    lr : float, default=2e-3
         Learning rate; the largest, if there is a schedule.
-    lr_schedule : "one-cycle" or None, default=None
+    lr_schedule : "one-cycle", skorch callback or None, default="one-cycle"
         "one-cycle": the learning rate rises linearly to ``lr`` over the first fifth of all steps
-        and falls to 0 as a cosine. Other schedules are skorch callbacks.
-    max_epochs, batch_size : int, default=20, 128
-        Length of training and examples per step.
+        and falls to 0 as a cosine. It stands back where ``callbacks`` have an ``LRScheduler``.
+    max_epochs : int or "auto", default="auto"
+        Length of training. "auto": every example is seen in 48 noisy copies, however many the
+        objective draws at a time, but in at least 24 epochs and 1,500 steps.
+    batch_size : int, default=64
+        Examples per step. A last batch of one example is left out where there is batch
+        normalisation, to which a single example has no variance.
     callbacks : list of skorch callbacks, default=None
         Schedulers, checkpoints, early stopping: skorch's own.
     warm_start : bool, default=False
@@ -226,7 +241,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
     >>> from smoothcs import CostSensitiveSmoothedClassifier
     >>> X, y = load_iris(return_X_y=True)
     >>> clf = CostSensitiveSmoothedClassifier(
-    ...     cost_matrix={(2, 1): 10.0}, objective="gaussian", max_epochs=60, lr=0.01, random_state=0
+    ...     cost_matrix={(2, 1): 10.0}, random_state=0
     ... ).fit(X, y)
     >>> bool(clf.score(X, y) > 0.5)  # share of class 2 that cannot be pushed into class 1
     True
@@ -252,10 +267,10 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
         n_copies: int = 10,
         abstain_label: Any = "auto",
         optimizer: Any = "adam",
-        lr: float = 1e-3,
-        lr_schedule: str | None = None,
-        max_epochs: int = 20,
-        batch_size: int = 128,
+        lr: float = 2e-3,
+        lr_schedule: Any = "one-cycle",
+        max_epochs: Any = "auto",
+        batch_size: int = 64,
         callbacks: Any = None,
         warm_start: bool = False,
         net_params: dict[str, Any] | None = None,
@@ -355,7 +370,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
                 with seeded(seed, device):
                     matrix, n = data.cost_matrix.matrix, len(data.encoded)
                     if warm:
-                        net = continued_net(self, data.classes, objective, matrix, seed, scale)
+                        net = continued_net(self, data.classes, objective, matrix, seed, n, scale)
                     else:
                         net = new_net(self, objective, matrix, optimizer, device, seed, n, scale)
                     check_module_output(net, data.X, len(data.classes))
@@ -368,18 +383,21 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
 
     @classmethod
     def from_module(
-        cls, module: Any, *, classes: Any, cost_matrix: Any = None, **params: Any
+        cls, module: Any, *, classes: Any = None, cost_matrix: Any = None, **params: Any
     ) -> CostSensitiveSmoothedClassifier:
         """Wrap a classifier that is fitted already, to certify it without training.
 
         Parameters
         ----------
-        module : nn.Module, fitted scikit-learn classifier, or callable
+        module : nn.Module, fitted scikit-learn classifier, callable, or path
             A callable takes a float32 array (b, ...) and returns logits (b, m) or integer class
             indices (b,); for a decision by scores, probabilities (b, m). Of a scikit-learn
-            classifier, ``predict`` is used, or ``predict_proba`` for a decision by scores.
+            classifier, ``predict`` is used, or ``predict_proba`` for a decision by scores. A path,
+            or what :func:`smoothcs.load_module` gave, is a file of :func:`smoothcs.export_module`,
+            which brings its classes, its costs and the parameters that are not given here.
         classes : int or array-like (m,)
-            The labels, in the order of the module's outputs; an int m means 0 ... m - 1.
+            The labels, in the order of the module's outputs; an int m means 0 ... m - 1. Left
+            out for an exported module.
         cost_matrix : see the class
             The costs.
         **params
@@ -402,6 +420,19 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
         >>> clf.certify_radius(X[:3]).shape
         (3,)
         """
+        exported = None
+        if isinstance(module, str | os.PathLike):
+            module = load_module(module)
+        if isinstance(module, ExportedModule):
+            if classes is not None:
+                raise TypeError("classes must be left out: an exported module knows its own.")
+            exported = module.meaning
+            own = estimator_arguments(exported)
+            classes, own_costs = own.pop("classes"), own.pop("cost_matrix")
+            cost_matrix = own_costs if cost_matrix is None else cost_matrix
+            params = {**own, **params}
+        elif classes is None:
+            raise TypeError("classes must be given, unless the module is an exported one.")
         clf = cls(module, cost_matrix=cost_matrix, **params)
         clf._check_parameters()
         resolve_devices(clf.device)
@@ -420,6 +451,8 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
                 clf.input_shape_ = (module.n_features_in_,)
         elif callable(module):
             clf.module_ = module
+            if exported is not None:
+                describe_inputs(clf, exported)
         else:
             raise TypeError(
                 "module must be a fitted nn.Module, a scikit-learn classifier or a callable; "
@@ -472,6 +505,8 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
             return self.classes_[self._decision(costs).winner(votes)]
         decided = self._decided_label(X, costs)
         abstained = decided < 0
+        if abstained.any():
+            refuse_hard_vote()
         labels = self.classes_[np.where(abstained, 0, decided)]
         return with_abstentions(labels, abstained, self.abstain_label_)
 
@@ -697,12 +732,14 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
         n_max = self._n("n_estimation") if n_max is None else n_max
         # With so few votes there is a single look, at the whole of alpha.
         decision.check_can_certify(check_integer("n_max", n_max), self.alpha, "exact", "n_max")
+        radii = self._eps(eps)
+        self._check_reach(radii, n_max, decision, final_level(n_max, self.alpha, looks))
         return certify_at_eps(
             self._draw(X, costs, resume_from),
             self._n("n_selection"),
             partial(_omega, cost_matrix, decision, y),
             decision,
-            eps=self._eps(eps),
+            eps=radii,
             kinds=kinds,
             sigma=self.sigma,
             alpha=self.alpha,
@@ -816,8 +853,15 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
         Returns
         -------
         score : float
+
+        Warns
+        -----
+        UninformativeWarning
+            If a constant answer would do as well, so that the score alone misleads
+            (:class:`smoothcs.exceptions.UninformativeWarning`); not for "certified_accuracy".
         """
         check_choice("metric", metric, SCORES)
+        warn_of_default_scoring()
         eps = self._eps(eps)
         check_is_fitted(self)
         y = check_labels(X, y, self)
@@ -826,8 +870,12 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
             certificates = self.certify_at(X, y, eps, kinds=(SCORES[metric],), costs=costs)
         else:
             certificates = self.certify(X, y, costs=costs)
+            self._check_reach(eps, self.n_estimation, self._decision(costs), self.alpha)
         weights = check_weights(sample_weight, X)
-        return float(getattr(certificates, metric)(eps, sample_weight=weights))
+        score = float(getattr(certificates, metric)(eps, sample_weight=weights))
+        if metric != "certified_accuracy":
+            warn_if_uninformative(certificates, score, weights)
+        return score
 
     def certified_report(
         self,
@@ -838,6 +886,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
         costs: Any = None,
         eps: float | None = None,
         n_estimation: int | None = None,
+        groups: Any = None,
     ) -> dict[str, Any]:
         """Return every certified metric at ``eps`` from one Monte Carlo pass.
 
@@ -856,17 +905,27 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
             Radius, in place of the estimator's.
         n_estimation : int, default=None
             Votes, in place of the estimator's.
+        groups : array-like (n,), default=None
+            To whom or what each input belongs (a patient, a sign seen in several frames). If given,
+            the report has ``intervals``, approximate 95 % intervals by bootstrap over groups
+            (:meth:`Certificates.intervals <smoothcs.Certificates.intervals>`), and ``n_groups``.
 
         Returns
         -------
         report : dict
-            ``rob_cs``, ``rob_cost``, ``accuracy``, ``certified_accuracy``, ``rob_cs_standard``,
+            ``rob_cs``, ``accuracy`` and, beside it, ``constant_accuracy`` (of the commonest class),
+            ``rob_cost``, ``certified_accuracy``, ``rob_cs_standard``,
             ``rob_standard_nonsensitive``, ``abstention_rate``, ``misclassification_cost``; ``bill``
             (at ``eps``, of all examples), ``mean_bill``, ``clean_bill``, ``savings`` (nan where
             some constant answer is free) and ``clean_savings``;
             ``precision`` and ``recall``, dicts by label; ``clean_error_matrix`` and
             ``robust_error_matrix``, arrays (m, m), the latter for the sensitive pairs; ``eps``,
             ``sigma``, ``alpha``, ``n_inputs``, ``n_sensitive``, ``mean_votes``.
+
+        Warns
+        -----
+        UninformativeWarning
+            As in :meth:`score`.
         """
         check_is_fitted(self)
         eps = self._eps(eps)
@@ -874,11 +933,16 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
             raise ValueError(f"eps must be one number for a report; got {eps!r}.")
         y = check_labels(X, y, self)
         weights = check_weights(sample_weight, X)
+        certified: Certificates | CertifiedAt
         if self.bound == "exact":
-            decided = self.certify_at(X, y, eps, kinds=KINDS, n_max=n_estimation, costs=costs)
-            return decided.report(eps, weights)
-        clf = self if n_estimation is None else copy(self).set_params(n_estimation=n_estimation)
-        return clf.certify(X, y, costs=costs).report(eps, weights)
+            certified = self.certify_at(X, y, eps, kinds=KINDS, n_max=n_estimation, costs=costs)
+        else:
+            clf = self if n_estimation is None else copy(self).set_params(n_estimation=n_estimation)
+            self._check_reach(eps, clf.n_estimation, self._decision(costs), self.alpha)
+            certified = clf.certify(X, y, costs=costs)
+        report = certified.report(eps, weights, groups)
+        warn_if_uninformative(certified, report["rob_cs"], weights)
+        return report
 
     # ------------------------------------------------------------------ shared steps
 
@@ -973,6 +1037,10 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
         n = self._n("n_estimation")
         decision.check_can_certify(n, self.alpha, self.bound, "n_estimation")
 
+    def _check_reach(self, eps: Any, n: int, decision: WeightedVotes, level: float) -> None:
+        weights = decision.align(self.classes_).weights
+        warn_out_of_reach(self, np.ravel(eps).tolist(), n, weights, level)
+
     def _check_sequential(self, what: str) -> None:
         if self.bound != "exact":
             raise ValueError(
@@ -986,9 +1054,10 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, OneDrawPredictions, TrainedCl
         if self.eps is not None:
             check_positive("eps", self.eps)
         check_positive("lr", self.lr)
-        check_choice("lr_schedule", self.lr_schedule, LR_SCHEDULES)
-        for name in ("n_selection", "n_estimation", "n_prediction", "max_epochs", "batch_size"):
+        check_schedule(self.lr_schedule)
+        for name in ("n_selection", "n_estimation", "n_prediction", "batch_size"):
             self._n(name)
+        resolve_epochs(self.max_epochs, 1, self.batch_size)
         check_choice("bound", self.bound, BOUNDS)
         check_choice("precision", self.precision, PRECISIONS)
         if not (isinstance(self.vote_batch_size, str) and self.vote_batch_size == "auto"):

@@ -75,6 +75,19 @@ def positions(labels: Sequence[Any], classes: Sequence[Any]) -> NDArray[np.int64
     return np.fromiter((index.get(label, -1) for label in labels), np.int64, count=len(labels))
 
 
+def unknown_label(name: str, label: Any, classes: list[Any]) -> str:
+    """Say that ``name`` holds a label that is no class, and where the classes may come from."""
+    said = f"{name} names the unknown label {label!r}; the classes are {shorten(classes)}."
+    if isinstance(label, int) or classes != list(range(len(classes))):
+        return said
+    return (
+        f"{said} A wrapper that encodes labels before it fits (VotingClassifier, "
+        "StackingClassifier, BaggingClassifier, OneVsRestClassifier, cross_val_predict with "
+        "method='predict_proba') passes 0 to m - 1 in place of your labels, in sorted order: "
+        f"encode y by LabelEncoder before, and use these numbers in {name}."
+    )
+
+
 def holds_integers(array: NDArray[Any]) -> bool:
     """Tell integers, which may be class indices, from other labels (booleans among them)."""
     if array.dtype != object:

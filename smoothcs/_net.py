@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import copy
 import inspect
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import EarlyStopping, LRScheduler
+from skorch.callbacks import EarlyStopping
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Dataset
 
 from smoothcs._estimator._fit import ArrayDataset, EncodedDataset
 from smoothcs._estimator._inputs import first_input, is_dataset
+from smoothcs._estimator._log import LogEpochs
+from smoothcs._estimator._nested import check_callbacks
+from smoothcs._estimator._schedule import all_callbacks, resolve_epochs
 from smoothcs._torch import keep_freed_memory
-from smoothcs.modules import MLP
+from smoothcs.modules import default_module
+from smoothcs.modules.augment import fixed_augmentation
 from smoothcs.objectives import Objective, TrainingContext
 
 OPTIMIZERS = {
@@ -57,8 +60,7 @@ def build_module(
                 "pass the class or a factory."
             )
         return copy.deepcopy(module)
-    factory = MLP if module is None else module
-    if not callable(factory):
+    if not callable(module):
         raise TypeError(
             "module must be None, an nn.Module class, a factory or an instance; "
             f"got {module!r} of type {type(module).__name__}."
@@ -68,12 +70,12 @@ def build_module(
         "n_classes": n_classes,
         "input_shape": input_shape,
     }
-    accepted = inspect.signature(factory).parameters
+    accepted = inspect.signature(module).parameters
     offered = {name: value for name, value in known.items() if name in accepted}
-    built = factory(**{**offered, **params})
+    built = module(**{**offered, **params})
     if not isinstance(built, nn.Module):
         raise TypeError(
-            f"module must make an nn.Module; calling {factory!r} gave {type(built).__name__}."
+            f"module must make an nn.Module; calling {module!r} gave {type(built).__name__}."
         )
     return built
 
@@ -144,6 +146,8 @@ class ObjectiveNet(NeuralNet):
 
     def get_iterator(self, dataset: Dataset, training: bool = False) -> Any:
         iterator = super().get_iterator(dataset, training=training)
+        if training and has_batch_norm(self.module_):
+            _drop_lone_example(iterator)
         base = dataset
         while hasattr(base, "dataset") and not isinstance(base, EncodedDataset):
             base = base.dataset  # the Subset that a train_split makes
@@ -170,14 +174,20 @@ class ObjectiveNet(NeuralNet):
             noise_scale=self._scale,
             costs=more.get("costs"),
         )
-        loss, logits = self.objective(self.module_, x, y, context, more.get("sample_weight"))
-        if not torch.isfinite(loss):
-            raise ValueError(
-                f"the training loss became {loss.item()} in epoch {len(self.history)}: "
-                "try a smaller lr, a milder objective (weights, gammas, eps), or scaled inputs."
-            )
-        loss.backward()
+        # Microbatches run the module again in the backward pass.
+        with fixed_augmentation(self.module_, len(x), self._generator, x.device):
+            loss, logits = self.objective(self.module_, x, y, context, more.get("sample_weight"))
+            if not torch.isfinite(loss):
+                raise ValueError(
+                    f"the training loss became {loss.item()} in epoch {len(self.history)}: "
+                    "try a smaller lr, a milder objective (weights, gammas, eps), or scaled inputs."
+                )
+            loss.backward()
         return {"loss": loss, "y_pred": logits.detach()}
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return class indices (n,), which skorch's EpochScoring compares with the labels."""
+        return np.asarray(self.predict_proba(X)).argmax(axis=1)
 
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, torch.Tensor]:
         self._set_training(False)
@@ -190,34 +200,6 @@ class ObjectiveNet(NeuralNet):
             return {"loss": self.criterion_(logits, y), "y_pred": logits}
 
 
-LR_SCHEDULES = (None, "one-cycle")
-
-
-def schedule_callbacks(clf: Any, n_examples: int) -> list[Any]:
-    """Return the callback that moves the learning rate, if there is one.
-
-    "one-cycle" rises linearly to ``lr`` over the first fifth of all steps and falls to 0 as a
-    cosine ([Smith19]_).
-
-    References
-    ----------
-    .. [Smith19] Smith and Topin, "Super-convergence: very fast training of neural networks using
-       large learning rates", SPIE 2019.
-    """
-    schedule = getattr(clf, "lr_schedule", None)
-    if schedule is None:
-        return []
-    steps = clf.max_epochs * -(-n_examples // clf.batch_size)
-
-    def factor(step: int) -> float:
-        share = min((step + 1) / steps, 1.0)
-        if share < 0.2:
-            return share / 0.2
-        return 0.5 * (1.0 + math.cos(math.pi * (share - 0.2) / 0.8))
-
-    return [LRScheduler(policy=LambdaLR, step_every="batch", lr_lambda=factor)]
-
-
 def new_net(
     clf: Any,
     objective: Objective,
@@ -227,20 +209,27 @@ def new_net(
     seed: int,
     n_examples: int,
     noise_scale: np.ndarray | None = None,
+    network: Any = default_module,
 ) -> ObjectiveNet:
-    """Return an initialised net for a first ``fit``."""
+    """Return an initialised net for a first ``fit``; ``network`` stands in for no module."""
     if not isinstance(clf.net_params, Mapping | None):
         raise TypeError(
             "net_params must be None or a dict of parameters of skorch.NeuralNet; "
             f"got {clf.net_params!r} of type {type(clf.net_params).__name__}."
         )
     params = dict(clf.net_params or {})
+    check_callbacks(clf.callbacks, params)
     module_params = {
         name.removeprefix("module__"): params.pop(name)
         for name in list(params)
         if name.startswith("module__")
     }
-    module = build_module(clf.module, clf.input_shape_, len(cost), module_params)
+    module = network if clf.module is None else clf.module
+    module = build_module(module, clf.input_shape_, len(cost), module_params)
+    if clf.batch_size == 1 and has_batch_norm(module):
+        raise ValueError(
+            "batch_size must be at least 2 for a module with batch normalisation; got 1."
+        )
     defaults = {"train_split": None, "iterator_train__shuffle": True}
     return ObjectiveNet(
         module,
@@ -251,9 +240,9 @@ def new_net(
         seed=seed,
         optimizer=optimizer,
         lr=clf.lr,
-        max_epochs=clf.max_epochs,
+        max_epochs=resolve_epochs(clf.max_epochs, n_examples, clf.batch_size, objective),
         batch_size=clf.batch_size,
-        callbacks=[*copy.deepcopy(clf.callbacks or []), *schedule_callbacks(clf, n_examples)],
+        callbacks=[*all_callbacks(clf), ("log_epochs", LogEpochs())],
         device=str(device),
         verbose=int(clf.verbose),
         **{**defaults, **params},
@@ -266,6 +255,7 @@ def continued_net(
     objective: Objective,
     cost: np.ndarray,
     seed: int,
+    n_examples: int,
     noise_scale: np.ndarray | None = None,
 ) -> ObjectiveNet:
     """Return a copy of the fitted net that goes on training (``warm_start``)."""
@@ -279,8 +269,21 @@ def continued_net(
     net.module_.to(net.device)
     net.objective, net.sigma, net.cost, net.seed = objective, float(clf.sigma), cost, seed
     net.noise_scale = noise_scale
-    net.max_epochs = clf.max_epochs
+    net.max_epochs = resolve_epochs(clf.max_epochs, n_examples, net.batch_size, objective)
     return net
+
+
+def has_batch_norm(module: nn.Module) -> bool:
+    """Tell whether a layer computes statistics of its batch."""
+    return any(isinstance(layer, _BatchNorm) for layer in module.modules())
+
+
+def _drop_lone_example(iterator: Any) -> None:
+    """Leave out a last batch of one example, which has no variance."""
+    batches: Any = getattr(iterator, "batch_sampler", None)
+    size = getattr(batches, "batch_size", None)
+    if size is not None and len(iterator.dataset) > size and len(iterator.dataset) % size == 1:
+        batches.drop_last = True
 
 
 def check_module_output(net: ObjectiveNet, X: Any, n_classes: int) -> None:

@@ -19,6 +19,7 @@ from smoothcs._labels import (
     plain,
     positions,
     shorten,
+    unknown_label,
 )
 from smoothcs._validation import check_positive
 
@@ -93,6 +94,7 @@ class CostMatrix:
         elif isinstance(costs, _NamedCosts):
             named = costs
         elif isinstance(costs, Mapping):
+            _refuse_nested(costs)
             items = [(_pair(pair), cost) for pair, cost in costs.items()]
             arguments = "{" + ", ".join(f"{pair!r}: {cost!r}" for pair, cost in items) + "}"
             named = _read_entries("", arguments, [((y,), (k,), cost) for (y, k), cost in items])
@@ -377,9 +379,11 @@ class CostMatrix:
         unknown = [own[i] for i in np.flatnonzero(positions(own, labels) < 0)]
         missing = [labels[i] for i in np.flatnonzero(order < 0)]
         if unknown or missing:
-            what = f"names the unknown label {unknown[0]!r}" if unknown else "lacks a label"
+            what = "cost_matrix lacks a label."
+            if unknown:
+                what = unknown_label("cost_matrix", unknown[0], labels)
             raise ValueError(
-                f"cost_matrix {what}: its labels are {own}, the classes are {labels}"
+                f"{what} The labels of cost_matrix are {own}, the classes {labels}"
                 + (f" (missing: {missing})." if missing else ".")
             )
         return self._new(self._matrix[np.ix_(order, order)], array)
@@ -689,7 +693,8 @@ def check_costs(costs: Any, n_inputs: int, n_classes: int) -> NDArray[np.float64
         array = np.asarray(costs, dtype=np.float64)
     except (TypeError, ValueError):
         raise ValueError(
-            f"costs must hold numbers, in shape {wanted}; got {type(costs).__name__}."
+            f"costs must hold numbers, in shape {wanted}; got {type(costs).__name__}"
+            + (" (costs by label are the cost_matrix)." if isinstance(costs, Mapping) else ".")
         ) from None
     if array.shape != wanted:
         raise ValueError(
@@ -754,9 +759,7 @@ class _NamedCosts(NamedTuple):
         for seed, target, cost in self.costs:
             for label in (*seed, *target):
                 if label not in index:
-                    raise ValueError(
-                        f"cost_matrix names the unknown label {label!r}; the classes are {labels}."
-                    )
+                    raise ValueError(unknown_label("cost_matrix", label, labels))
             row, column = (index[one[0]] if one else slice(None) for one in (seed, target))
             matrix[row, column] = cost
             if not (seed and target):
@@ -773,6 +776,17 @@ def _read_entries(builder: str, arguments: str, entries: list[_Entry]) -> _Named
     if labels:
         named.filled(class_array(tuple(labels)))
     return named
+
+
+def _refuse_nested(costs: Mapping[Any, Any]) -> None:
+    for seed, row in costs.items():
+        if isinstance(row, Mapping):
+            target, cost = next(iter(row.items()), ("target", 1.0))
+            raise ValueError(
+                "cost_matrix must be a dict of pairs, {(seed, target): cost}, not a dict of dicts; "
+                f"write {{({seed!r}, {target!r}): {cost!r}}} for {{{seed!r}: {{{target!r}: "
+                f"{cost!r}}}}}."
+            )
 
 
 def _pair(pair: Any) -> tuple[Any, Any]:

@@ -40,6 +40,7 @@ __all__ = [
     "bill",
     "certified_accuracy",
     "clean_error_matrix",
+    "constant_accuracy",
     "constant_bills",
     "misclassification_cost",
     "precision_recall",
@@ -165,11 +166,11 @@ def rob_cost(
     eps: ArrayLike,
     sample_weight: ArrayLike | None = None,
 ) -> Any:
-    """Certified robust cost: the mean cost of the mistakes that are not ruled out within eps.
+    """Certified robust cost: the mean of the summed costs of what is not ruled out within eps.
 
     Mean over the examples of sensitive classes of the sum over j in Omega_y of
     C[y, j] 1{radius_pair[j] <= eps}, [Xin25] Definition 4.3 (Eq. 3.1 of [ZE19]). Smaller is
-    better.
+    better. A sum over targets, it can exceed the largest cost; :func:`worst_cost` is the largest.
 
     Parameters
     ----------
@@ -516,6 +517,35 @@ def robust_error_matrix(
 
     matrices: NDArray[np.float64] = over_eps(matrix_at, eps)
     return matrices
+
+
+def constant_accuracy(
+    y: ArrayLike, *, cost_matrix: Any, sample_weight: ArrayLike | None = None
+) -> float:
+    """The accuracy of the best constant answer: the share of the commonest class.
+
+    Parameters
+    ----------
+    y : array-like of shape (n,)
+        True labels (or class indices).
+    cost_matrix : CostMatrix or array of shape (m, m)
+        Names the classes.
+    sample_weight : array-like of shape (n,), default=None
+        Weights >= 0 of the examples; None: all equal.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> from smoothcs.metrics import constant_accuracy
+    >>> constant_accuracy([0, 1, 1, 1], cost_matrix=[[0, 1], [10, 0]])
+    0.75
+    """
+    codes = as_cost_matrix(cost_matrix).encode(y)
+    weight = checked_weights(sample_weight, len(codes))
+    return float(np.bincount(codes, weight).max() / weight.sum())
 
 
 # -- shared steps -----------------------------------------------------------------------------

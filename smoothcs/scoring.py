@@ -15,6 +15,7 @@ from sklearn.utils.metadata_routing import MetadataRequest
 
 from smoothcs._estimator._unwrap import final_step
 from smoothcs._validation import check_choice, check_integer, check_positive
+from smoothcs.certification._informative import shown_with_accuracy
 
 METRICS = (
     "rob_cs",
@@ -66,7 +67,8 @@ class CertifiedScorer:
             "costs": costs,
         }
         given = {name: value for name, value in given.items() if value is not None}
-        values = clf.certified_report(X, y, eps=self.eps, **given)
+        with shown_with_accuracy(self.metrics):
+            values = clf.certified_report(X, y, eps=self.eps, **given)
         scores = {
             name: float(
                 -values[name.removeprefix("neg_")] if name.startswith("neg_") else values[name]

@@ -22,7 +22,7 @@ def test_lowest_versions_are_those_declared():
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = ("plot", "convex", "distributed", "persistence", "test")
+    extras = ("plot", "convex", "distributed", "persistence", "export", "test")
     texts = project["dependencies"] + [
         text for extra in extras for text in project["optional-dependencies"][extra]
     ]

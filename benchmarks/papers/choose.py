@@ -7,18 +7,21 @@ and with or without a tuned decision rule. Shares of validation votes are taken 
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
+import joblib
 import numpy as np
 
 from smoothcs.certification import radii_from_probabilities
-from smoothcs.tuning import TunedDecision, tune_decision
+from smoothcs.tuning import TunedDecision, sample_scores, tune_decision
 
 from .methods import Candidate
 from .store import Store, Votes
 from .tasks import Task
 
 LOSSES = (0.0, 0.005, 0.01, 0.03)
+RULES = {"plurality": "plurality vote", "votes": "tuned weights of votes", "scores": "of scores"}
 
 
 class Choice(NamedTuple):
@@ -43,7 +46,7 @@ def validation_numbers(store: Store, task: Task, votes: Votes) -> tuple[float, f
 
 
 def choose(
-    store: Store, task: Task, pool: list[Candidate], seed: int, floor: float, rule: bool
+    store: Store, task: Task, pool: list[Candidate], seed: int, floor: float, rule: str
 ) -> Choice:
     """Return the candidate with the highest validation rob_cs at accuracy >= floor.
 
@@ -54,8 +57,8 @@ def choose(
         votes = store.valid_votes(candidate, seed)
         accuracy, rob_cs = validation_numbers(store, task, votes)
         option = Choice(candidate, None, accuracy, rob_cs, accuracy >= floor)
-        if rule:
-            option = _with_rule(store, task, option, seed, floor)
+        if rule != "plurality":
+            option = _with_rule(store, task, option, seed, floor, rule)
         if best is None or _rank(option) > _rank(best):
             best = option
     assert best is not None
@@ -66,23 +69,31 @@ def _rank(option: Choice) -> tuple[bool, float]:
     return option.feasible, option.rob_cs if option.feasible else option.accuracy
 
 
-def _with_rule(store: Store, task: Task, plain: Choice, seed: int, floor: float) -> Choice:
+def _with_rule(
+    store: Store, task: Task, plain: Choice, seed: int, floor: float, rule: str
+) -> Choice:
     """Return the candidate with tuned weights; judged out of sample by cross-fitting."""
     try:
-        tuned = _frontier(store, task, plain.candidate, seed).pick(min_accuracy=floor)
+        tuned = _frontier(store, task, plain.candidate, seed, rule).pick(min_accuracy=floor)
     except ValueError:  # no weights reach the floor
         return plain
     return Choice(plain.candidate, tuned.weights.tolist(), tuned.accuracy_cv, tuned.metric_cv, True)
 
 
-_FRONTIERS: dict[tuple[str, str], TunedDecision] = {}  # one search serves every floor
-
-
-def _frontier(store: Store, task: Task, candidate: Candidate, seed: int) -> TunedDecision:
-    key = (str(store.place(candidate, seed)), task.name)
-    if key not in _FRONTIERS:
-        _FRONTIERS[key] = tune_decision(
-            store.valid_votes(candidate, seed),
+def _frontier(
+    store: Store, task: Task, candidate: Candidate, seed: int, rule: str
+) -> TunedDecision:
+    """Return the points of one search, which serves every floor."""
+    path = store.place(candidate, seed) / f"frontier-{task.name}-{rule}.joblib"
+    if not path.exists():
+        if rule == "scores":
+            clf = store.classifier(candidate, seed, task)
+            held_out = store.validation.X
+            votes = sample_scores(clf, held_out, store.budget.n_valid_votes, random_state=seed)
+        else:
+            votes = store.valid_votes(candidate, seed)
+        tuned = tune_decision(
+            votes,
             store.validation.y,
             task.graver,
             task.eps,
@@ -90,15 +101,24 @@ def _frontier(store: Store, task: Task, candidate: Candidate, seed: int) -> Tune
             max_accuracy_loss=1.0,
             max_ratio=16.0,
         )
-    return _FRONTIERS[key]
+        part = path.with_suffix(f".{os.getpid()}.part")
+        joblib.dump(tuned, part)
+        os.replace(part, path)
+    return joblib.load(path)
 
 
 def shortlist(
     store: Store, task: Task, pool: list[Candidate], floors: list[float]
 ) -> list[Candidate]:
-    """Return the candidates that seed 0 chooses for plurality votes.
+    """Return the candidates that seed 0 chooses, by plurality or by weighted votes.
 
-    Only these get further seeds, decision rules and test votes.
+    Only these get further seeds, weights of scores and test votes.
     """
-    picks = [choose(store, task, pool, 0, floor, rule=False).candidate for floor in floors]
+    if len(pool) == 1:
+        return pool
+    picks = [
+        choose(store, task, pool, 0, floor, rule).candidate
+        for floor in floors
+        for rule in ("plurality", "votes")
+    ]
     return list({candidate.key: candidate for candidate in picks}.values())

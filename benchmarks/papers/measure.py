@@ -1,4 +1,4 @@
-"""What a chosen model is worth on the test split: accuracy of all, certificates of some."""
+"""What a chosen model is worth on the test split: accuracy of all, decisions at eps of some."""
 
 from __future__ import annotations
 
@@ -6,94 +6,46 @@ from typing import Any
 
 import numpy as np
 
-from smoothcs.certification import certify_votes, with_costs
 from smoothcs.decision import WeightedVotes
 
 from .choose import Choice
 from .store import Store
 from .tasks import MALIGNANT, Task
 
-EPS_STEPS = 41
-RADIUS_BINS = np.linspace(0, 4, 41)  # in units of sigma
 
+def measure(
+    store: Store, task: Task, choice: Choice, seed: int, alpha: float, rule: str
+) -> dict[str, Any]:
+    """Return the metrics of section "benchmarks" of the documentation, ready for JSON.
 
-def measure(store: Store, task: Task, choice: Choice, seed: int, alpha: float) -> dict[str, Any]:
-    """Return the metrics of section "benchmarks" of the documentation, ready for JSON."""
-    votes = store.test_votes(choice.candidate, seed, task)
-    y_all = store.test.y
-    weights = np.ones(len(task.costs)) if choice.weights is None else np.array(choice.weights)
-    label = (votes.selection * weights).argmax(axis=1)
-    shared: dict[str, Any] = {"sigma": task.sigma, "alpha": alpha, "y": y_all[votes.rows]}
+    Accuracy is that of 100 votes an input, without abstentions. Certified are inputs of sensitive
+    classes, by sequential decisions at eps of at most ``n`` votes an input.
+    """
+    decision: Any = None
     if choice.weights is not None:
-        shared["decision"] = WeightedVotes(weights)
-    selection = votes.selection[votes.rows]
-    # Expected costs need each pair radius by itself, not all of them together.
-    full = certify_votes(
-        selection, votes.estimation, cost_matrix=task.costs, simultaneous=False, **shared
+        weights = dict(enumerate(choice.weights))
+        decision = weights if rule == "scores" else WeightedVotes(weights)
+    clf = store.classifier(
+        choice.candidate, seed, task,
+        alpha=alpha, decision=decision, n_estimation=store.budget.n, n_prediction=100,
+        abstain_label=None,
+    )  # fmt: skip
+    X, y = store.test
+    rows = np.flatnonzero(np.isin(y, task.seeds))[: store.budget.n_certify]
+    certified = clf.certify_at(
+        X[rows], y[rows], task.eps, kinds=("group", "pair"), cost_matrix=task.graver
     )
-    graver = full if (task.graver == task.costs).all() else with_costs(full, task.graver)
-    sensitive = np.isin(shared["y"], task.seeds)
-    eps_grid = np.linspace(0, 3 * task.sigma, EPS_STEPS)
-    correct = label == y_all
-    result: dict[str, Any] = {
-        "accuracy": correct.mean(),
-        "accuracy_sensitive": correct[np.isin(y_all, task.seeds)].mean(),
-        "rob_cs": graver.rob_cs(task.eps),
-        "rob_cost": _rob_cost(full, y_all, task),
-        "rob_standard": ((graver.radius_standard > task.eps) & _right(graver))[sensitive].mean(),
-        "rob_nonsensitive": ((graver.radius_standard > task.eps) & _right(graver))[
-            ~sensitive
-        ].mean()
-        if (~sensitive).any()
-        else np.nan,
-        "average_certified_radius": np.where(_right(graver), graver.radius_standard, 0).mean(),
-        "curve_eps": eps_grid,
-        "curve_rob_cs": graver.rob_cs(eps_grid),
-        "histogram_group": np.histogram(
-            (graver.radius_group[sensitive] / task.sigma).clip(0, RADIUS_BINS[-1]), RADIUS_BINS
-        )[0],
-        "histogram_standard": np.histogram(
-            (np.where(_right(graver), graver.radius_standard, 0)[sensitive] / task.sigma).clip(
-                0, RADIUS_BINS[-1]
-            ),
-            RADIUS_BINS,
-        )[0],
-        "clean_error": _clean_error(label, y_all, len(task.costs)),
-        "robust_error": full.robust_error_matrix(task.eps),
-        "n_certified": len(votes.rows),
-        "n_sensitive": int(sensitive.sum()),
-        "n_accuracy": len(y_all),
+    label = clf.predict(X)
+    result = {
+        "accuracy": (label == y).mean(),
+        "accuracy_sensitive": (label == y)[np.isin(y, task.seeds)].mean(),
+        "rob_cs": certified.rob_cs(task.eps),
+        "rob_cost": certified.rob_cost(task.eps),
+        "n_certified": len(rows),
+        "n_accuracy": len(y),
     }
     if task.dataset == "ham10000":
-        called = label == MALIGNANT
-        truly = y_all == MALIGNANT
+        called, truly = label == MALIGNANT, y == MALIGNANT
         result["precision"] = (called & truly).sum() / max(called.sum(), 1)
         result["recall"] = (called & truly).sum() / truly.sum()
-    return {k: np.asarray(v).tolist() for k, v in result.items()}
-
-
-def _right(certificates: Any) -> np.ndarray:
-    """Return where the certified class is the true one."""
-    return certificates.label == certificates.y
-
-
-def _rob_cost(certificates: Any, y_all: np.ndarray, task: Task) -> float:
-    """Return the mean certified cost over examples of sensitive classes.
-
-    Certified inputs are not drawn in proportion to the classes, so that the means of the sensitive
-    classes are weighted by their shares of the whole test split.
-    """
-    total, share = 0.0, 0.0
-    for k in np.flatnonzero(task.costs.any(axis=1)):
-        rows = certificates.y == k
-        if rows.any():
-            part = float((y_all == k).mean())
-            total += part * float(certificates[rows].rob_cost(task.eps))
-            share += part
-    return total / share
-
-
-def _clean_error(label: np.ndarray, y: np.ndarray, m: int) -> np.ndarray:
-    counts = np.zeros((m, m))
-    np.add.at(counts, (y, label), 1)
-    return counts / counts.sum(axis=1, keepdims=True).clip(1)
+    return {name: float(value) for name, value in result.items()}

@@ -1,10 +1,10 @@
 """Models, votes and results on disk: everything is written once, whole, and skipped if present.
 
-    OUT/dataset-budget/models/<candidate>-s<seed>/   checkpoint/, valid.npz, test.npz, votes.resume
+    OUT/dataset-budget/models/<candidate>-s<seed>/   checkpoint/, valid.npz, frontiers
     OUT/dataset-budget/<task>/<method>-s<seed>.json  what was chosen, and what it is worth
 
-Training continues from the last epoch that was finished, votes from the last input: a run may be
-killed at any time, or cut into pieces.
+Training continues from the last epoch that was finished, unless its schedule is one-cycle: a run
+may be killed at any time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import math
 import os
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,22 +22,14 @@ from numpy.typing import NDArray
 from skorch.callbacks import Checkpoint, LoadInitState, LRScheduler
 
 from smoothcs import CostMatrix, CostSensitiveSmoothedClassifier
-from smoothcs.modules import Normalize, cifar_resnet56, small_conv
+from smoothcs.modules import Augment, Normalize, cifar_resnet56, default_module, small_conv
 from smoothcs.votes import sample_votes
 
 from .data import Images, Split
-from .methods import Budget, Candidate
+from .methods import Budget, Candidate, budget_of
 from .tasks import Task
 
 Votes = NDArray[np.int64]
-
-
-class TestVotes(NamedTuple):
-    """Selection votes of many test inputs, estimation votes of some of them (``rows``)."""
-
-    selection: Votes
-    rows: NDArray[np.intp]
-    estimation: Votes
 
 
 class Store:
@@ -47,36 +39,50 @@ class Store:
         self.folder = out / f"{dataset}-{name}"
         self.budget = budget
         self.images = images
+        self.floor: Store | None = None
+
+    @classmethod
+    def of(cls, out: Path, dataset: str, name: str, images: Images) -> Store:
+        """Return the folder of a budget by its name, with the one that sets its floors."""
+        store = cls(out, dataset, budget_of(name, dataset), name, images)
+        if store.budget.floor is not None:
+            store.floor = cls.of(out, dataset, store.budget.floor, images)
+        return store
 
     def place(self, candidate: Candidate, seed: int) -> Path:
         """Return the folder of a model."""
         return self.folder / "models" / f"{candidate.key}-s{seed}"
 
+    def classifier(
+        self, candidate: Candidate, seed: int, task: Task, **params: Any
+    ) -> CostSensitiveSmoothedClassifier:
+        """Return the trained model as an estimator of the costs of which rob_cs speaks."""
+        return CostSensitiveSmoothedClassifier.from_module(
+            self.module(candidate, seed),
+            classes=len(task.costs),
+            cost_matrix=task.graver,
+            sigma=candidate.sigma,
+            precision=self.budget.precision,
+            random_state=1000 + seed,
+            **params,
+        )
+
     def valid_votes(self, candidate: Candidate, seed: int) -> Votes:
         """Return votes on the validation split; train first if need be."""
         path = self.place(candidate, seed) / "valid.npz"
         if not path.exists():
-            split, n = self.validation, self.budget.n_valid_votes
-            votes = self._vote(candidate, seed, split, n, "estimation", None)
+            votes = sample_votes(
+                self.module(candidate, seed),
+                self.validation.X,
+                self.budget.n_valid_votes,
+                candidate.sigma,
+                random_state=1000 + seed,
+                precision=self.budget.precision,
+            )
             save_atomically(path, votes=votes)
             note(self.place(candidate, seed) / "candidate.json", self._describe(candidate))
         with np.load(path, allow_pickle=False) as data:
             return data["votes"]
-
-    def test_votes(self, candidate: Candidate, seed: int, task: Task) -> TestVotes:
-        """Return votes on the test split; certified are as many sensitive as other inputs."""
-        rows = self.certified_rows(task)
-        path = self.place(candidate, seed) / f"test-{'-'.join(map(str, task.seeds))}.npz"
-        if not path.exists():
-            split = self.test
-            resume = self.place(candidate, seed) / "votes.resume"
-            chosen = split.take(rows)
-            estimation = self._vote(candidate, seed, chosen, self.budget.n, "estimation", resume)
-            selection = self._vote(candidate, seed, split, 100, "selection", None)
-            save_atomically(path, selection=selection, rows=rows, estimation=estimation)
-            resume.unlink(missing_ok=True)
-        with np.load(path, allow_pickle=False) as data:
-            return TestVotes(data["selection"], data["rows"], data["estimation"])
 
     @property
     def validation(self) -> Split:
@@ -90,41 +96,13 @@ class Store:
             np.arange(min(self.budget.n_accuracy, len(self.images.test.y)))
         )
 
-    def certified_rows(self, task: Task) -> NDArray[np.intp]:
-        """Return which test examples are certified, sensitive ones first."""
-        sensitive = np.isin(self.test.y, task.seeds)
-        half = self.budget.n_certify // 2
-        first = np.flatnonzero(sensitive)[:half]
-        others = np.flatnonzero(~sensitive)[: self.budget.n_certify - len(first)]
-        return np.concatenate([first, others])
-
-    def minutes(self, candidate: Candidate, seed: int) -> float:
-        """Return how long training took, without the pieces that were lost."""
+    def seconds(self, candidate: Candidate, seed: int) -> float:
+        """Return the CPU seconds of training, without the pieces that were lost."""
         notes = self.place(candidate, seed).glob("train-from-*.json")
-        return sum(json.loads(path.read_text())["seconds"] for path in notes) / 60
+        return sum(json.loads(path.read_text())["seconds"] for path in notes)
 
     def _describe(self, candidate: Candidate) -> dict[str, Any]:
         return {"objective": repr(candidate.objective), "setting": candidate.setting}
-
-    def _vote(
-        self,
-        candidate: Candidate,
-        seed: int,
-        split: Split,
-        n: int,
-        purpose: str,
-        resume: Path | None,
-    ) -> Votes:
-        return sample_votes(
-            self.module(candidate, seed),
-            split.X,
-            n,
-            candidate.sigma,
-            purpose=purpose,
-            random_state=1000 + seed,
-            precision=self.budget.precision,
-            resume_from=resume,
-        )
 
     def module(self, candidate: Candidate, seed: int) -> torch.nn.Module:
         """Return the trained base classifier; train it, or the epochs that are left."""
@@ -134,11 +112,13 @@ class Store:
         done = len(json.loads(history.read_text())) if history.exists() else 0
         rows = np.random.default_rng(seed).permutation(len(self.images.train.y))
         train = self.images.train.take(rows[: self.budget.n_train])
-        if done < self.budget.epochs:
-            classifier = self._classifier(candidate, seed, checkpoint, self.budget.epochs - done)
-            start = time.perf_counter()
+        epochs = self.budget.epochs(candidate.objective)
+        if done < epochs:
+            done = 0 if self.budget.schedule == "one-cycle" else done
+            classifier = self._classifier(candidate, seed, checkpoint, epochs, epochs - done)
+            start = time.process_time()
             classifier.fit(train.X, train.y)
-            spent = time.perf_counter() - start
+            spent = time.process_time() - start
             note(place / f"train-from-{done}.json", {"seconds": spent})
             return classifier.module_
         module = network(self.budget.module, self.images.train)
@@ -149,15 +129,18 @@ class Store:
         return module.eval()
 
     def _classifier(
-        self, candidate: Candidate, seed: int, checkpoint: Checkpoint, epochs: int
+        self, candidate: Candidate, seed: int, checkpoint: Checkpoint, total: int, epochs: int
     ) -> CostSensitiveSmoothedClassifier:
-        small = self.budget.module == "small"
-        total = self.budget.epochs
-        schedule = (
-            LRScheduler("LambdaLR", lr_lambda=lambda e: (1 + math.cos(math.pi * e / total)) / 2)
-            if small
-            else LRScheduler("MultiStepLR", milestones=[total // 2, 9 * total // 10], gamma=0.1)
-        )
+        schedules = {
+            "cosine": LRScheduler(
+                "LambdaLR", lr_lambda=lambda e: (1 + math.cos(math.pi * e / total)) / 2
+            ),
+            "milestones": LRScheduler("MultiStepLR", milestones=[total // 2, 9 * total // 10]),
+        }
+        callbacks: list[Any] = [("checkpoint", checkpoint)]
+        if self.budget.schedule in schedules:
+            resume = ("resume", LoadInitState(checkpoint))
+            callbacks = [resume, ("schedule", schedules[self.budget.schedule]), *callbacks]
         published = {"optimizer__momentum": 0.9, "optimizer__weight_decay": 5e-4}
         return CostSensitiveSmoothedClassifier(
             lambda: network(self.budget.module, self.images.train),
@@ -168,15 +151,8 @@ class Store:
             lr=self.budget.lr,
             max_epochs=epochs,
             batch_size=64,
-            net_params={
-                "train_split": None,
-                **(published if self.budget.optimizer == "sgd" else {}),
-            },
-            callbacks=[
-                ("resume", LoadInitState(checkpoint)),
-                ("schedule", schedule),
-                ("checkpoint", checkpoint),
-            ],
+            net_params=published if self.budget.optimizer == "sgd" else None,
+            callbacks=callbacks,
             random_state=seed,
         )
 
@@ -185,18 +161,21 @@ def network(kind: str, train: Split) -> torch.nn.Module:
     """Return an untrained base classifier for these images.
 
     Colours are normalised inside it, so that noise and radii are in units of pixels in [0, 1].
+    Lesions, which have no right way up, are flipped while training, except in the old recipe.
     """
-    n_classes, (channels, size) = int(train.y.max()) + 1, train.X.shape[1:3]
-    if kind == "resnet56" and size == 32:
-        base: torch.nn.Module = cifar_resnet56(n_classes=n_classes, in_channels=channels)
+    n_classes, shape = int(train.y.max()) + 1, train.X.shape[1:]
+    if kind == "resnet56" and shape[1] == 32:
+        base: torch.nn.Module = cifar_resnet56(n_classes=n_classes, in_channels=shape[0])
+    elif kind == "small":
+        base = small_conv(n_classes, in_channels=shape[0], image_size=shape[1])
     else:
-        base = small_conv(n_classes, in_channels=channels, image_size=size)
-    if channels == 1:
+        base = default_module(shape, n_classes)
+    if shape[0] == 1:
         return base
     axes = (0, 2, 3)
-    return torch.nn.Sequential(
-        Normalize(train.X.mean(axes).tolist(), train.X.std(axes).tolist()), base
-    )
+    normalize = Normalize(train.X.mean(axes).tolist(), train.X.std(axes).tolist())
+    flips = [] if kind == "small" else [Augment(vertical=n_classes == 2)]
+    return torch.nn.Sequential(*flips, normalize, base)
 
 
 def save_atomically(path: Path, **arrays: Any) -> None:

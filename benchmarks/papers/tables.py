@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .choose import RULES
 from .methods import METHODS, SLOW
 from .store import Store
 from .tasks import Task
@@ -16,8 +17,6 @@ COLUMNS = {
     "accuracy": "Acc",
     "rob_cs": "Rob_cs",
     "rob_cost": "Rob_cost",
-    "rob_standard": "standard",
-    "rob_nonsensitive": "others",
     "precision": "precision",
     "recall": "recall",
 }
@@ -43,20 +42,23 @@ def tables(store: Store, task: Task) -> str:
     return "\n\n".join(
         [
             f"{task.dataset}, {task.name}: sigma = {task.sigma}, eps = {task.eps}, n = {run['n']}, "
-            f"{test['n_certified']} inputs certified ({test['n_sensitive']} sensitive), accuracy "
-            f"on {test['n_accuracy']}, {run['hardware']}",
+            f"{test['n_certified']} sensitive inputs certified, accuracy on "
+            f" {test['n_accuracy']}, {run['hardware']}",
             "accuracy loss <= 1 point",
             _papers_table(found),
-            "accuracy / rob_cs at each loss, plurality vote",
-            _frontier_table(found, rule=False),
-            "accuracy / rob_cs at each loss, tuned decision rule",
-            _frontier_table(found, rule=True),
-            "Rob_cost at each loss, tuned decision rule",
-            _frontier_table(found, rule=True, key="rob_cost"),
+            *(
+                text
+                for rule, name in RULES.items()
+                for text in (
+                    f"accuracy / rob_cs (deviation) at each loss, {name}",
+                    _frontier_table(found, rule),
+                )
+            ),
+            "Rob_cost at each loss, tuned weights of votes",
+            _frontier_table(found, "votes", key="rob_cost"),
             "highest rob_cs, with or without a rule, of the fast methods that keep the accuracy "
             "with every seed: accuracy / rob_cs, standard deviation over seeds",
             _winners_table(found),
-            *_settings_table(found),
             _training_time(store),
         ]
     )
@@ -70,14 +72,14 @@ def _papers_table(found: dict[str, list[dict[str, Any]]]) -> str:
     }
     body = []
     for method, runs in found.items():
-        rows = [_row(run, 0.01, False) for run in runs]
-        minutes = f"{np.mean([row['minutes'] for row in rows]):.1f}"
+        rows = [_row(run, 0.01, "plurality") for run in runs]
+        seconds = f"{np.mean([row['seconds'] for row in rows]):.0f}"
         numbers = [_mean(rows, key) for key in shown]
-        body.append([_name(method, rows), *numbers, str(len(rows)), minutes, _setting(rows[0])])
-    return grid([["method", *shown.values(), "seeds", "minutes", "setting of seed 0"], *body])
+        body.append([_name(method, rows), *numbers, str(len(rows)), seconds, _setting(rows[0])])
+    return grid([["method", *shown.values(), "seeds", "CPU s", "setting of seed 0"], *body])
 
 
-def _frontier_table(found: dict[str, list[dict[str, Any]]], rule: bool, key: str = "rob_cs") -> str:
+def _frontier_table(found: dict[str, list[dict[str, Any]]], rule: str, key: str = "rob_cs") -> str:
     losses = sorted({row["loss"] for runs in found.values() for row in runs[0]["rows"]})
     body = []
     for method, runs in found.items():
@@ -85,7 +87,8 @@ def _frontier_table(found: dict[str, list[dict[str, Any]]], rule: bool, key: str
         for loss in losses:
             rows = [_row(run, loss, rule) for run in runs]
             star = _name("", rows)
-            cells.append(f"{_mean(rows, 'accuracy')} / {_mean(rows, key)}{star}")
+            spread = _spread(rows, key)
+            cells.append(f"{_mean(rows, 'accuracy')} / {_mean(rows, key)}{spread}{star}")
         body.append([METHODS[method], *cells])
     return grid([["method", *(f"{100 * loss:g} points" for loss in losses)], *body])
 
@@ -95,12 +98,12 @@ def _winners_table(found: dict[str, list[dict[str, Any]]]) -> str:
     body = []
     for loss in losses:
         best: tuple[float, list[str]] = (-1.0, [f"{100 * loss:g} points", "none", "", ""])
-        for method, rule in itertools.product(set(found) - SLOW, (False, True)):
+        for method, rule in itertools.product(sorted(set(found) - SLOW), RULES):
             rows = [_row(run, loss, rule) for run in found[method]]
             values = [row["test"]["rob_cs"] for row in rows]
             if all(row["feasible"] for row in rows) and np.mean(values) > best[0]:
                 spread = f"{np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-                name = METHODS[method] + (" + rule" if rule else "")
+                name = METHODS[method] + (f" + {rule}" if rule != "plurality" else "")
                 numbers = f"{_mean(rows, 'accuracy')} / {_mean(rows, 'rob_cs')}"
                 best = float(np.mean(values)), [best[1][0], name, numbers, spread.lstrip("0")]
         body.append(best[1])
@@ -112,29 +115,19 @@ def _training_time(store: Store) -> str:
     notes = list((store.folder / "models").glob("*/train-from-*.json"))
     seconds = sum(json.loads(path.read_text())["seconds"] for path in notes)
     folders = {path.parent for path in notes}
-    votes = [path for folder in folders for path in folder.glob("test-*.npz")]
-    return (
-        f"{len(folders)} models in this folder, trained in {seconds / 60:.0f} minutes; test votes "
-        f"of {len(votes)}"
-    )
-
-
-def _settings_table(found: dict[str, list[dict[str, Any]]]) -> list[str]:
-    """The papers' tables over (lambda_1, lambda_2) and (gamma_1, gamma_2), on validation data."""
-    if "margin-cs" not in found:
-        return []
-    names = ("lambda_robust", "lambda_sensitive", "gamma_normal", "gamma_sensitive")
-    body = [
-        [f"{point['parameters'][name]:g}" for name in names]
-        + [f"{value:.3f}".lstrip("0") for value in point["validation"]]
-        for point in found["margin-cs"][0]["grid"]
-    ]
-    head = ["lambda_1", "lambda_2", "gamma_1", "gamma_2", "Acc", "Rob_cs"]
-    return ["Margin-CS over its settings, validation split, seed 0", grid([head, *body])]
+    return f"{len(folders)} models in this folder, trained in {seconds / 60:.0f} CPU minutes"
 
 
 def _mean(rows: list[dict[str, Any]], key: str) -> str:
     return f"{np.mean([row['test'].get(key, np.nan) for row in rows]):.3f}".lstrip("0")
+
+
+def _spread(rows: list[dict[str, Any]], key: str) -> str:
+    """Return the standard deviation over seeds, in brackets."""
+    if len(rows) == 1:
+        return ""
+    deviation = np.std([row["test"].get(key, np.nan) for row in rows], ddof=1)
+    return f" ({deviation:.3f})".replace("0.", ".")
 
 
 def _name(method: str, rows: list[dict[str, Any]]) -> str:
@@ -156,5 +149,5 @@ def _setting(row: dict[str, Any]) -> str:
     return "" if row["setting"] == "-" else row["setting"]  # alone, it would be a list
 
 
-def _row(run: dict[str, Any], loss: float, rule: bool) -> dict[str, Any]:
+def _row(run: dict[str, Any], loss: float, rule: str) -> dict[str, Any]:
     return next(row for row in run["rows"] if row["loss"] == loss and row["rule"] == rule)

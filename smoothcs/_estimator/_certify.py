@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothcs._validation import check_choice, check_positive
-from smoothcs.certification import Certificates, CertifiedAt
+from smoothcs.certification import Certificates, CertifiedAt, certify_votes
+from smoothcs.certification._at_eps import void_claims
 from smoothcs.cost import CostMatrix
 from smoothcs.decision import WeightedVotes
 from smoothcs.sequential import KINDS, RadiusRule, Together
+from smoothcs.sequential._decisions import CERTIFIED
 from smoothcs.votes import VotesInterrupted
 
 Counts = NDArray[np.int64]
@@ -32,10 +34,18 @@ class CertificationInterrupted(KeyboardInterrupt):
         Of all inputs; those that were not finished are not certified.
     """
 
-    def __init__(self, certificates: Certificates | CertifiedAt) -> None:
+    def __init__(self, certificates: Certificates | CertifiedAt, draw: Any = None) -> None:
+        path = getattr(draw, "keywords", {}).get("resume_from")
+        finished = int(np.count_nonzero(certificates.votes.any(axis=1)))
         super().__init__(
-            "certification was interrupted; finished inputs are in .certificates, and a call with "
-            "the same resume_from goes on from there"
+            f"certification was interrupted: {finished} of {len(certificates)} inputs are finished "
+            "and in .certificates, the others are not certified. "
+            + (
+                "Nothing was kept on disk; with resume_from='votes.jsonl' a call could be "
+                "continued after an interruption."
+                if path is None
+                else f"The same call, with resume_from={str(path)!r}, goes on from here."
+            )
         )
         self.certificates = certificates
 
@@ -48,10 +58,11 @@ def certify_radii(
         draw, n_selection, lambda none: certificates(none, none, n=none.sum(axis=1))
     )
     try:
-        votes = draw(n_estimation, purpose="estimation")
+        ask = _some_radius(selection, certificates) if _is_shown(draw) else None
+        votes = draw(n_estimation, purpose="estimation", certified=ask)
     except VotesInterrupted as stop:
         part = certificates(selection, stop.votes, n=stop.votes.sum(axis=1))
-        raise CertificationInterrupted(part) from None
+        raise CertificationInterrupted(part, draw) from None
     return certificates(selection, votes)
 
 
@@ -149,7 +160,13 @@ def certify_at_eps(
 
     selection = _select(draw, n_selection, lambda none: read_off(rules_for(none), none, none))
     rules = rules_for(selection)
-    votes = _draw(draw, rules, lambda votes: read_off(rules, selection, votes))
+    void = void_claims(rules.top, cost_matrix, y, harmless_errors)[chosen[0]] | rules.unseen
+    shown = rules.rules[chosen[0]]
+
+    def ask(index: int, counts: Counts) -> bool:
+        return not void[index] and bool((shown.status[index] == CERTIFIED).any())
+
+    votes = _draw(draw, rules, lambda votes: read_off(rules, selection, votes), ask)
     return read_off(rules, selection, votes)
 
 
@@ -160,16 +177,44 @@ def _select(
         return draw(n_selection, purpose="selection")
     except VotesInterrupted as stop:
         # Without selection votes for all nothing can be said of any: stop without a certificate.
-        raise CertificationInterrupted(nothing(np.zeros_like(stop.votes))) from None
+        raise CertificationInterrupted(nothing(np.zeros_like(stop.votes)), draw) from None
+
+
+def _is_shown(draw: Draw) -> bool:
+    return bool(getattr(draw, "keywords", {}).get("verbose"))
+
+
+def _some_radius(
+    selection: Counts, certificates: Callable[..., Certificates]
+) -> Callable[[int, Counts], bool]:
+    """Return what tells of one input whether it has a radius > 0; "closed-form", which is quick."""
+    given = certificates.keywords  # type: ignore[attr-defined]
+    names = ("sigma", "alpha", "cost_matrix", "decision", "also_correct", "harmless_errors")
+    kept = {name: given[name] for name in names}
+
+    def ask(index: int, counts: Counts) -> bool:
+        one = certify_votes(
+            selection[[index]],
+            counts[None],
+            y=None if given["y"] is None else given["y"][[index]],
+            bound="closed-form",
+            **kept,
+        )
+        return bool(np.where(np.isnan(one.radius_group), one.radius_standard, one.radius_group) > 0)
+
+    return ask
 
 
 def _draw(
-    draw: Draw, schedule: Any, result: Callable[[Counts], Certificates | CertifiedAt]
+    draw: Draw,
+    schedule: Any,
+    result: Callable[[Counts], Certificates | CertifiedAt],
+    certified: Callable[[int, Counts], bool] | None = None,
 ) -> Counts:
     try:
-        return draw(schedule, purpose="estimation")
+        return draw(schedule, purpose="estimation", certified=certified)
     except VotesInterrupted as stop:
-        raise CertificationInterrupted(result(stop.votes)) from None
+        raise CertificationInterrupted(result(stop.votes), draw) from None
 
 
 def rounding_errors(

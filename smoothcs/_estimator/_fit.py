@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from torch.utils.data import Dataset
 
+from smoothcs._estimator._images import warn_of_images
 from smoothcs._estimator._inputs import (
     check_inputs,
     check_labels,
@@ -18,6 +19,7 @@ from smoothcs._estimator._inputs import (
     encode_labels,
     is_dataset,
 )
+from smoothcs._estimator._nested import NestedParams
 from smoothcs._estimator._state import portable_state, restored_state
 from smoothcs.cost import CostMatrix, as_cost_matrix, check_costs
 
@@ -118,6 +120,7 @@ def check_training_data(
     the shape that the estimator was fitted with.
     """
     X = check_inputs(estimator, X, reset=reset)
+    warn_of_images(X, getattr(estimator, "sigma", getattr(estimator, "eps", None)))
     y = check_labels(X, y, estimator)
     weights = check_weights(sample_weight, X)
     classes = np.unique(y)
@@ -135,7 +138,7 @@ def draw_seed(random_state: Any) -> int:
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
-class TrainedClassifier(ClassifierMixin, BaseEstimator):
+class TrainedClassifier(NestedParams, ClassifierMixin, BaseEstimator):
     """Base class of the classifiers that train a module: what they keep of it and save."""
 
     def _keep(self, net: Any, data: TrainingData) -> None:

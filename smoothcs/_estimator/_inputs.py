@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
@@ -15,14 +16,32 @@ from sklearn.utils.validation import (
     column_or_1d,
     validate_data,
 )
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from smoothcs._labels import positions
 from smoothcs.votes._source import SameInputs
+from smoothcs.votes.noise import content_digest
 
 
 def is_dataset(X: Any) -> bool:
-    """Tell a torch Dataset, which is read item by item, from an array."""
+    """Tell a torch Dataset, which is read item by item, from an array.
+
+    Raises
+    ------
+    TypeError
+        If ``X`` gives its items only in its own order: a DataLoader or an IterableDataset.
+    """
+    if isinstance(X, DataLoader):
+        raise TypeError(
+            "X must be an array or a Dataset; got a DataLoader, which mixes and groups the items. "
+            "Pass its Dataset, loader.dataset; fit has batch_size, and voting vote_batch_size."
+        )
+    if isinstance(X, IterableDataset):
+        raise TypeError(
+            "X must be an array or a Dataset with __len__ and __getitem__; got "
+            f"{type(X).__name__}, an IterableDataset, whose items cannot be read again by number. "
+            "Read them into a TensorDataset, or write a Dataset that opens item i by its name."
+        )
     return isinstance(X, Dataset | SameInputs)
 
 
@@ -71,6 +90,19 @@ def first_input(dataset: Any) -> np.ndarray:
     item = dataset[0]
     x = item[0] if isinstance(item, (tuple, list)) else item
     return np.asarray(x, dtype=np.float32)
+
+
+def input_digests(X: Any) -> list[bytes]:
+    """Return a digest of each input of an array or Dataset; the noise of a vote depends on it."""
+    inputs = (X[i] for i in range(len(X)))
+    firsts = (x[0] if is_dataset(X) and isinstance(x, tuple | list) else x for x in inputs)
+    return [content_digest(np.asarray(x, dtype=np.float32)) for x in firsts]
+
+
+def identical_inputs(X: Any) -> NDArray[np.intp]:
+    """Number the inputs such that identical ones, and only these, have equal numbers."""
+    digests = [digest.hex() for digest in input_digests(X)]
+    return np.unique(digests, return_inverse=True)[1].reshape(-1)
 
 
 def read_labels(dataset: Any) -> np.ndarray:

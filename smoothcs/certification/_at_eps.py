@@ -112,28 +112,23 @@ class CertifiedAt(Record):
         **notes: Any,
     ) -> CertifiedAt:
         """Read off the rules what may be claimed."""
-        top = rules.top
-        row = top if y is None else cost_matrix.encode(y)
-        costly = cost_matrix.omega[row, top]
-        void = costly | (top != row) if harmless_errors == "zero" else costly
-        # Where no mistake is costly a claim about costly ones is empty: not certified by default.
-        void_group = void | ~cost_matrix.omega[row].any(axis=1)
+        void = void_claims(rules.top, cost_matrix, y, harmless_errors)
         # Inputs that were interrupted have no votes left, though a claim may have been decided.
         unfinished = votes.sum(axis=1) == 0
 
-        def without(void: NDArray[np.bool_], kind: str) -> NDArray[np.bool_] | None:
+        def held(kind: str) -> NDArray[np.bool_] | None:
             shown = rules.certified(kind)
-            void = void | unfinished
-            return None if shown is None else shown & ~void.reshape(-1, *[1] * (shown.ndim - 1))
+            out = void[kind] | unfinished
+            return None if shown is None else shown & ~out.reshape(-1, *[1] * (shown.ndim - 1))
 
-        label = without(np.zeros_like(unfinished), "label")
+        label = held("label")
         return cls(
             eps=eps,
-            label=cost_matrix.labels[top],
+            label=cost_matrix.labels[rules.top],
             abstained=None if label is None else ~label[:, 0],
-            certified_group=without(void_group, "group"),
-            certified_pair=without(void, "pair"),
-            certified_standard=without(void, "standard"),
+            certified_group=held("group"),
+            certified_pair=held("pair"),
+            certified_standard=held("standard"),
             votes=votes,
             selection_votes=selection,
             sigma=sigma,
@@ -158,11 +153,14 @@ class CertifiedAt(Record):
         return used
 
     def report(
-        self, eps: float | None = None, sample_weight: ArrayLike | None = None
+        self,
+        eps: float | None = None,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
     ) -> dict[str, Any]:
         """Return every metric at ``eps`` by its name, with sigma, alpha and the mean votes."""
         return {
-            **super().report(eps, sample_weight),
+            **super().report(eps, sample_weight, groups),
             "eps": float(self.eps[self._column(eps)]),
             "sigma": self.sigma,
             "alpha": self.alpha,
@@ -246,3 +244,16 @@ class CertifiedAt(Record):
             shown = getattr(self, name)
             if shown is not None and (shown.shape != shape or shown[unfinished | costly].any()):
                 raise ValueError(f"{name} holds claims that no certificate has.")
+
+
+def void_claims(
+    top: NDArray[np.intp], cost_matrix: CostMatrix, y: NDArray[Any] | None, harmless_errors: str
+) -> dict[str, NDArray[np.bool_]]:
+    """Return for each kind of claim where it would be false or empty whatever the votes, (n,)."""
+    row = top if y is None else cost_matrix.encode(y)
+    costly = cost_matrix.omega[row, top]
+    void = costly | (top != row) if harmless_errors == "zero" else costly
+    # Where no mistake is costly a claim about costly ones is empty: not certified by default.
+    empty = ~cost_matrix.omega[row].any(axis=1)
+    never = np.zeros_like(void)
+    return {"group": void | empty, "pair": void, "standard": void, "label": never}

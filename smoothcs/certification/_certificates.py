@@ -206,11 +206,14 @@ class Certificates(Record):
         return at(float(radii)) if radii.ndim == 0 else np.array([at(float(e)) for e in radii])
 
     def report(
-        self, eps: float | None = None, sample_weight: ArrayLike | None = None
+        self,
+        eps: float | None = None,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
     ) -> dict[str, Any]:
         """Return every metric at ``eps`` by its name, with sigma, alpha and the mean votes."""
         return {
-            **super().report(eps, sample_weight),
+            **super().report(eps, sample_weight, groups),
             "eps": eps,
             "sigma": self.sigma,
             "alpha": self.alpha,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothcs import metrics
+from smoothcs.certification._intervals import GroupIntervals, group_codes
 from smoothcs.cost import CostMatrix
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ Many = Sequence[float] | NDArray[Any]
 SCORES = {"rob_cs": "group", "rob_cost": "pair", "certified_accuracy": "standard"}
 
 
-class CertifiedMetrics:
+class CertifiedMetrics(GroupIntervals):
     """Mixin: every certified metric, from ``label``, ``abstained`` and what :meth:`_at` returns.
 
     Metrics that compare with the truth raise a ValueError when it was not given. Each takes
@@ -247,9 +248,15 @@ class CertifiedMetrics:
         )
 
     def report(
-        self, eps: float | None = None, sample_weight: ArrayLike | None = None
+        self,
+        eps: float | None = None,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
     ) -> dict[str, Any]:
-        """Return every metric at ``eps`` by its name; ``precision`` and ``recall`` by label."""
+        """Return every metric at ``eps`` by its name; ``precision`` and ``recall`` by label.
+
+        With ``groups`` (n,), ``intervals`` and ``n_groups`` as well, see :meth:`intervals`.
+        """
         sensitive = self.cost_matrix.sensitive_mask(self._truth("report"))
         weight = np.ones(len(sensitive))
         if sample_weight is not None:
@@ -257,8 +264,11 @@ class CertifiedMetrics:
         both = {label: self.precision_recall(label, weight) for label in self.classes.tolist()}
         return {
             "rob_cs": self.rob_cs(eps, weight),
-            "rob_cost": self.rob_cost(eps, weight),
             "accuracy": self.certified_accuracy(0.0, weight),
+            "constant_accuracy": metrics.constant_accuracy(
+                self._truth("report"), cost_matrix=self.cost_matrix, sample_weight=weight
+            ),
+            "rob_cost": self.rob_cost(eps, weight),
             "certified_accuracy": self.certified_accuracy(eps, weight),
             "rob_cs_standard": self.rob_cs_standard(eps, weight),
             # Nobody asked for this one in particular: nan without a warning where undefined.
@@ -276,7 +286,15 @@ class CertifiedMetrics:
             "robust_error_matrix": self.robust_error_matrix(eps, weight),
             "n_inputs": len(sensitive),
             "n_sensitive": int(sensitive.sum()),
+            **self._grouped(eps, weight, groups),
         }
+
+    def _grouped(self, eps: Any, weight: NDArray[Any], groups: Any) -> dict[str, Any]:
+        if groups is None:
+            return {}
+        n_groups = int(group_codes(groups, len(weight)).max()) + 1
+        intervals = self.intervals(eps, groups=groups, sample_weight=weight)
+        return {"intervals": intervals, "n_groups": n_groups}
 
     def _money(self, eps: float | None, weight: NDArray[Any]) -> dict[str, float]:
         """Return what a report says of money; nan where it is undefined."""

@@ -6,7 +6,8 @@ import math
 import os
 import uuid
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +22,21 @@ PLAIN_KINDS = "biufU"
 _DEFLATE_RATIO = 1032
 
 
+@contextmanager
+def written_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a file that appears under its name only when the block ends without an error."""
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_npz(path: str | os.PathLike[str], entries: Mapping[str, Any]) -> None:
     """Write named arrays, numbers or strings to ``path``.
 
@@ -28,16 +44,8 @@ def write_npz(path: str | os.PathLike[str], entries: Mapping[str, Any]) -> None:
     was there before. Values that would need a pickle are refused.
     """
     arrays: dict[str, Any] = {name: _plain(name, value) for name, value in entries.items()}
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            np.savez_compressed(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path) as file:
+        np.savez_compressed(file, **arrays)
 
 
 def read_npz(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:

@@ -31,6 +31,7 @@ from smoothcs._estimator._state import unchanged_on_error
 from smoothcs._net import check_module_output, new_net, resolve_optimizer
 from smoothcs._torch import resolve_devices, seeded
 from smoothcs._validation import check_choice, check_integer, check_positive, check_real
+from smoothcs.certification._informative import warn_if_uninformative
 from smoothcs.certification._metrics import SCORES
 from smoothcs.convex._bounds import (
     NORMS,
@@ -42,6 +43,7 @@ from smoothcs.convex._bounds import (
 from smoothcs.convex._margins import CertifiedMargins
 from smoothcs.convex._objectives import CostSensitiveRobust, OverallRobust, TrainingBall
 from smoothcs.cost import check_costs
+from smoothcs.modules import MLP
 from smoothcs.objectives import CostSensitiveCrossEntropy, Objective
 
 __all__ = ["ConvexRelaxationClassifier"]
@@ -267,6 +269,7 @@ class ConvexRelaxationClassifier(TrainedClassifier):
                     device,
                     seed,
                     len(data.encoded),
+                    network=MLP,
                 )
                 check_bounded_module(net.module_, self.input_shape_)
                 net.module_.to(memory_format=torch.contiguous_format)  # the package takes views
@@ -361,7 +364,8 @@ class ConvexRelaxationClassifier(TrainedClassifier):
             Weights of the examples in the mean.
         metric : {"rob_cs", "rob_cost", "certified_accuracy"}, default="rob_cs"
             "rob_cs": share of sensitive examples with J > 0 for all their sensitive targets, which
-            is 1 - cost-sensitive robust error; "rob_cost": mean cost of what J does not exclude,
+            is 1 - cost-sensitive robust error; "rob_cost": mean, over sensitive examples, of the
+            summed costs of the targets that J does not exclude,
             Eq. 3.1 (smaller is better); "certified_accuracy": share of all examples with J > 0 for
             every target.
         eps : float, default=None
@@ -375,7 +379,12 @@ class ConvexRelaxationClassifier(TrainedClassifier):
         check_choice("metric", metric, SCORES)
         X, y, margins = self._margins_of(X, y, eps)
         certified = CertifiedMargins(margins, y, self.cost_matrix_)
-        return float(getattr(certified, metric)(None, check_weights(sample_weight, X)))
+        weights = check_weights(sample_weight, X)
+        score = float(getattr(certified, metric)(None, weights))
+        if metric != "certified_accuracy":
+            certified.label = self.classes_[self._logits(X).argmax(axis=1)]
+            warn_if_uninformative(certified, score, weights)
+        return score
 
     def certified_report(
         self,
@@ -385,6 +394,7 @@ class ConvexRelaxationClassifier(TrainedClassifier):
         *,
         costs: Any = None,
         eps: float | None = None,
+        groups: Any = None,
     ) -> dict[str, Any]:
         """Return every metric of [ZE19], under the names that the smoothed classifier also uses.
 
@@ -399,6 +409,9 @@ class ConvexRelaxationClassifier(TrainedClassifier):
             Costs of each example, ``costs[i, y, k]`` of calling a y a k, for the metrics in money.
         eps : float, default=None
             Radius, in place of the estimator's.
+        groups : array-like (n,), default=None
+            To whom or what each input belongs; if given, the report has ``intervals``, by bootstrap
+            over groups, and ``n_groups``.
 
         Returns
         -------
@@ -406,19 +419,21 @@ class ConvexRelaxationClassifier(TrainedClassifier):
             ``classification_error``, ``cost_sensitive_robust_error``, ``rob_cost`` (the robust
             cost, Eq. 3.1), ``misclassification_cost``, ``robust_error`` (the share of examples not
             certified against every target); one minus each error as ``accuracy``, ``rob_cs``,
-            ``certified_accuracy``; ``rob_cs_standard``, ``rob_standard_nonsensitive``,
-            ``abstention_rate`` (0); ``bill``, ``mean_bill``, ``clean_bill``, ``savings``,
-            ``clean_savings``; ``precision`` and ``recall``, dicts by label;
-            ``clean_error_matrix`` and ``robust_error_matrix``, arrays (m, m); ``eps``, ``norm``,
-            ``n_inputs``, ``n_sensitive``.
+            ``certified_accuracy``; ``constant_accuracy`` (of the commonest class);
+            ``rob_cs_standard``, ``rob_standard_nonsensitive``, ``abstention_rate`` (0); ``bill``,
+            ``mean_bill``, ``clean_bill``, ``savings``, ``clean_savings``; ``precision`` and
+            ``recall``, dicts by label; ``clean_error_matrix`` and ``robust_error_matrix``, arrays
+            (m, m); ``eps``, ``norm``, ``n_inputs``, ``n_sensitive``.
         """
         X, y, margins = self._margins_of(X, y, eps)
         costs = check_costs(costs, len(X), len(self.classes_))
         label = self.classes_[self._logits(X).argmax(axis=1)]
+        certified = CertifiedMargins(margins, y, self.cost_matrix_, label, costs)
+        weights = check_weights(sample_weight, X)
+        values = certified.report(sample_weight=weights, groups=groups)
+        warn_if_uninformative(certified, values["rob_cs"], weights)
         return {
-            **CertifiedMargins(margins, y, self.cost_matrix_, label, costs).report(
-                sample_weight=check_weights(sample_weight, X)
-            ),
+            **values,
             "eps": float(self.eps if eps is None else eps),
             "norm": self.norm,
         }

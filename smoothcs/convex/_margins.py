@@ -37,10 +37,13 @@ class CertifiedMargins(CertifiedMetrics):
         self.label = y if label is None else label
 
     def report(
-        self, eps: float | None = None, sample_weight: ArrayLike | None = None
+        self,
+        eps: float | None = None,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
     ) -> dict[str, Any]:
         """Return every metric by its name; ``precision`` and ``recall`` by label."""
-        values = super().report(None, sample_weight)
+        values = super().report(None, sample_weight, groups)
         return {
             "classification_error": 1 - values["accuracy"],
             "cost_sensitive_robust_error": 1 - values["rob_cs"],

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainc
 
+from smoothcs._labels import unknown_label
 from smoothcs._validation import check_positive, check_probability
 from smoothcs.bounds.binomial import check_votes, smallest_n, top_two_abstains
 from smoothcs.bounds.geometry import vote_root
@@ -286,7 +287,7 @@ def check_weights(weights: Any, labels: list[Any], name: str = "weights") -> Flo
     if isinstance(weights, Mapping):
         unknown = [label for label in weights if label not in labels]
         if unknown:
-            raise ValueError(f"{name} has a weight for {unknown[0]!r}, which is none of {labels}.")
+            raise ValueError(unknown_label(name, unknown[0], labels))
         weights = [weights.get(label, 1.0) for label in labels]
     wanted = f"{name} must hold one weight for each of {len(labels)} classes"
     try:

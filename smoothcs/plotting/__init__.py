@@ -4,6 +4,7 @@ from smoothcs.plotting._accuracy import CertifiedAccuracyDisplay
 from smoothcs.plotting._bill import CertifiedBillDisplay
 from smoothcs.plotting._errors import RobustErrorDisplay
 from smoothcs.plotting._frontier import FrontierDisplay
+from smoothcs.plotting._perturbation import PerturbationDisplay
 from smoothcs.plotting._portfolio import PortfolioDisplay
 from smoothcs.plotting._radii import RadiusDistributionDisplay
 from smoothcs.plotting._votes import VotesDisplay
@@ -12,6 +13,7 @@ __all__ = [
     "CertifiedAccuracyDisplay",
     "CertifiedBillDisplay",
     "FrontierDisplay",
+    "PerturbationDisplay",
     "PortfolioDisplay",
     "RadiusDistributionDisplay",
     "RobustErrorDisplay",

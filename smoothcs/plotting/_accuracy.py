@@ -9,11 +9,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from smoothcs._validation import check_choice, check_probability
 from smoothcs.bounds.binomial import clopper_pearson_lower, clopper_pearson_upper
-from smoothcs.certification._certify import Certificates
+from smoothcs.certification import Certificates
+from smoothcs.certification._reach import ceiling
 from smoothcs.plotting._common import (
     UNITS,
     CertificatesDisplay,
+    ascending,
     check_certificates,
+    check_truth,
+    draw_ceiling,
+    draw_curve,
     line_style,
     no_figure_on_error,
     single_axes,
@@ -22,7 +27,7 @@ from smoothcs.plotting._common import (
 
 METRICS = {
     "rob_cs": "Rob_cs\n(share of sensitive inputs)",
-    "rob_cost": "Rob_cost\n(mean cost per sensitive input)",
+    "rob_cost": "Rob_cost\n(summed costs of open targets, per sensitive input)",
     "certified_accuracy": "Certified accuracy\n(share of inputs)",
 }
 
@@ -68,11 +73,17 @@ class CertifiedAccuracyDisplay(CertificatesDisplay):
         Confidence limits of ``values``. If None, there is no band.
     estimator_name : str, default=None
         What the legend calls the model.
+    ceiling : float, default=None
+        The largest radius that the votes could certify
+        (:func:`smoothcs.certification.largest_radius`). If None, it is not drawn.
 
     Attributes
     ----------
     line_ : matplotlib Line2D
         The curve.
+    ceiling_ : matplotlib Line2D or None
+        The largest radius that the votes could certify: where a curve falls there, more votes may
+        certify more.
     band_ : matplotlib PolyCollection or None
         The confidence band.
     ax_ : matplotlib Axes
@@ -91,6 +102,10 @@ class CertifiedAccuracyDisplay(CertificatesDisplay):
     interval of Clopper and Pearson; for ``rob_cost``, a mean of bounded numbers, it is the same
     interval at a level e times smaller, as an inequality of [Ben04]_ allows. The band does not
     include the failure probability ``alpha`` of each certificate.
+
+    Where inputs belong together (frames of one sign), such a band is far too narrow: with
+    ``groups`` it is by bootstrap over the groups, which is approximate
+    (:meth:`smoothcs.Certificates.intervals`).
 
     Between two computed radii, the worse of their values is drawn.
 
@@ -117,6 +132,7 @@ class CertifiedAccuracyDisplay(CertificatesDisplay):
         lower: Floats | None = None,
         upper: Floats | None = None,
         estimator_name: str | None = None,
+        ceiling: float | None = None,
     ) -> None:
         self.eps = eps
         self.values = values
@@ -124,6 +140,7 @@ class CertifiedAccuracyDisplay(CertificatesDisplay):
         self.lower = lower
         self.upper = upper
         self.estimator_name = estimator_name
+        self.ceiling = ceiling
 
     @classmethod
     def from_certificates(
@@ -133,6 +150,8 @@ class CertifiedAccuracyDisplay(CertificatesDisplay):
         eps: ArrayLike | None = None,
         metric: str = "rob_cs",
         confidence: float = 0.95,
+        groups: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
         name: str | None = None,
         ax: Any = None,
         units: str | None = None,
@@ -149,6 +168,10 @@ class CertifiedAccuracyDisplay(CertificatesDisplay):
         metric : {"rob_cs", "rob_cost", "certified_accuracy"}, default="rob_cs"
         confidence : float, default=0.95
             Of the band, in (0, 1).
+        groups : array-like (n,), default=None
+            To whom or what each input belongs; if given, the band is by bootstrap over groups.
+        sample_weight : array-like (n,), default=None
+            Weights of the inputs; if given, the band is by bootstrap.
         name : str, default=None
             What the legend calls the model. If None, there is no entry.
         ax, units, **kwargs
@@ -174,11 +197,26 @@ class CertifiedAccuracyDisplay(CertificatesDisplay):
             if n == 0:
                 raise ValueError(f"{metric} averages over sensitive inputs, and there are none.")
         top = float(rows.max()) if metric == "rob_cost" else None
-        grid = default_eps(c) if eps is None else np.sort(np.asarray(eps, dtype=float).ravel())
-        values = np.asarray(getattr(c, metric)(grid))
-        lower, upper = confidence_band(values, n, confidence, top=top)
+        grid = default_eps(c) if eps is None else ascending(eps)
+        values = np.asarray(getattr(c, metric)(grid, sample_weight=sample_weight))
+        if groups is None and sample_weight is None:
+            lower, upper = confidence_band(values, n, confidence, top=top)
+        else:
+            lower, upper = c.intervals(
+                grid,
+                groups=groups,
+                names=[metric],
+                confidence=confidence,
+                sample_weight=sample_weight,
+            )[metric]
         display = cls(
-            eps=grid, values=values, metric=metric, lower=lower, upper=upper, estimator_name=name
+            eps=grid,
+            values=values,
+            metric=metric,
+            lower=lower,
+            upper=upper,
+            estimator_name=name,
+            ceiling=ceiling(c),
         )
         return display.plot(ax, units=units_of(certificates, units), **kwargs)
 
@@ -188,8 +226,7 @@ class CertifiedAccuracyDisplay(CertificatesDisplay):
     ) -> None:
         check_choice("metric", metric, METRICS)
         check_probability("confidence", confidence)
-        if y is None:
-            raise ValueError(f"{metric} compares with the true classes: certify with y to get it.")
+        check_truth(f"{metric} compares", y)
 
     @no_figure_on_error()
     def plot(
@@ -225,19 +262,12 @@ class CertifiedAccuracyDisplay(CertificatesDisplay):
         self.figure_, self.ax_ = single_axes(ax)
         ax = self.ax_
         name = self.estimator_name if name is None else name
-        style = line_style(ax, _CURVE, name, kwargs, drawstyle="steps-pre")
-        (self.line_,) = ax.plot(self.eps, self.values, **style)
-        self.band_ = None
+        style = line_style(ax, _CURVE, name, kwargs)
+        limits = None
         if band and self.lower is not None and self.upper is not None:
-            self.band_ = ax.fill_between(
-                self.eps,
-                self.lower,
-                self.upper,
-                step="pre",
-                color=self.line_.get_color(),
-                alpha=0.15,
-                linewidth=0,
-            )
+            limits = self.lower, self.upper
+        self.line_, self.band_ = draw_curve(ax, self.eps, self.values, limits, style)
+        self.ceiling_ = draw_ceiling(ax, self.ceiling)
         ax.set(xlabel=f"l2 radius eps ({units})", ylabel=METRICS[self.metric])
         ax.set_xlim(left=0)
         if self.metric == "rob_cost":

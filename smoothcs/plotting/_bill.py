@@ -8,20 +8,25 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothcs import metrics
-from smoothcs._estimator._inputs import check_inputs, is_dataset
+from smoothcs._estimator._inputs import check_inputs, identical_inputs
 from smoothcs._validation import check_probability
 from smoothcs.certification import Certificates, CertifiedAt
+from smoothcs.certification._reach import ceiling
 from smoothcs.plotting._accuracy import default_eps
 from smoothcs.plotting._common import (
     GREY,
     UNITS,
     CertificatesDisplay,
+    ascending,
+    check_truth,
+    draw_ceiling,
+    draw_curve,
     final_step,
     line_style,
     no_figure_on_error,
+    plain_text,
     single_axes,
 )
-from smoothcs.votes.noise import content_digest
 
 Floats = NDArray[np.float64]
 
@@ -49,11 +54,15 @@ class CertifiedBillDisplay(CertificatesDisplay):
         Limits of the true bill. If None, there is no band.
     estimator_name : str, default=None
         What the legend calls the model.
+    ceiling : float, default=None
+        The largest radius that the votes could certify. If None, it is not drawn.
 
     Attributes
     ----------
     line_ : matplotlib Line2D
         The curve.
+    ceiling_ : matplotlib Line2D or None
+        The largest radius that the votes could certify.
     clean_ : matplotlib Line2D
         The dot of the clean bill.
     constant_ : matplotlib Line2D
@@ -104,6 +113,7 @@ class CertifiedBillDisplay(CertificatesDisplay):
         constant_answer: Any = None,
         upper: Floats | None = None,
         estimator_name: str | None = None,
+        ceiling: float | None = None,
     ) -> None:
         self.eps = eps
         self.bill = bill
@@ -112,6 +122,7 @@ class CertifiedBillDisplay(CertificatesDisplay):
         self.constant_answer = constant_answer
         self.upper = upper
         self.estimator_name = estimator_name
+        self.ceiling = ceiling
 
     @classmethod
     def from_estimator(
@@ -137,7 +148,7 @@ class CertifiedBillDisplay(CertificatesDisplay):
         costs : array-like (n, m, m), default=None
             Costs of each example. If None, those of the cost matrix.
         certify_params : dict, default=None
-            Passed to ``estimator.certify``, for instance ``{"n_estimation": 1000}``.
+            Passed to ``estimator.certify``, for instance ``{"radius_tol": 0.01}``.
         **kwargs
             Passed to :meth:`from_certificates`. If not given, ``name`` is the class of the
             estimator, and ``noise_groups`` tells identical inputs.
@@ -149,9 +160,10 @@ class CertifiedBillDisplay(CertificatesDisplay):
         cls._check(y, **kwargs)
         clf, X = final_step(estimator, X)
         if kwargs.get("noise_groups") is None:
-            kwargs["noise_groups"] = _identical(check_inputs(clf, X, reset=False))
-        given = {**(certify_params or {}), "costs": costs}
-        return super().from_estimator(clf, X, y, certify_params=given, **kwargs)
+            kwargs["noise_groups"] = identical_inputs(check_inputs(clf, X, reset=False))
+        return super().from_estimator(
+            clf, X, y, costs=costs, certify_params=certify_params, **kwargs
+        )
 
     @classmethod
     def from_certificates(
@@ -161,6 +173,7 @@ class CertifiedBillDisplay(CertificatesDisplay):
         eps: ArrayLike | None = None,
         confidence: float | None = 0.95,
         noise_groups: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
         name: str | None = None,
         ax: Any = None,
         units: str = UNITS,
@@ -180,6 +193,8 @@ class CertifiedBillDisplay(CertificatesDisplay):
             Of the band, in (0, 1). If None, there is no band.
         noise_groups : array-like (n,), default=None
             Which inputs are identical, see :meth:`smoothcs.Certificates.bill`.
+        sample_weight : array-like (n,), default=None
+            Weights of the inputs in every bill.
         name : str, default=None
             What the legend calls the model. If None, there is no entry.
         ax, units, money, **kwargs
@@ -199,28 +214,34 @@ class CertifiedBillDisplay(CertificatesDisplay):
         assert c.y is not None
         if eps is None:
             eps = default_eps(c) if isinstance(c, Certificates) else c.eps
-        grid = np.sort(np.asarray(eps, dtype=float).ravel())
+        grid = ascending(eps)
         every = [float(e) for e in grid]
         upper = None
+        weighted: dict[str, Any] = {"sample_weight": sample_weight}
         if isinstance(c, Certificates):
-            bill = c.bill(grid)
+            bill = c.bill(grid, **weighted)
             if confidence is not None:
-                upper = c.bill(grid, confidence, noise_groups=noise_groups)
+                upper = c.bill(grid, confidence, noise_groups=noise_groups, **weighted)
         else:
-            bill = np.array([c.bill(e) for e in every])
+            bill = np.array([c.bill(e, **weighted) for e in every])
             if confidence is not None:
-                limits = [c.bill(e, confidence, noise_groups=noise_groups) for e in every]
+                limits = [
+                    c.bill(e, confidence, noise_groups=noise_groups, **weighted) for e in every
+                ]
                 upper = np.array(limits)
-        constants = metrics.constant_bills(c.y, cost_matrix=c.cost_matrix, costs=c.costs)
+        constants = metrics.constant_bills(
+            c.y, cost_matrix=c.cost_matrix, costs=c.costs, **weighted
+        )
         cheapest = int(constants.argmin())
         display = cls(
             eps=grid,
             bill=bill,
-            clean_bill=c.bill(0.0),
+            clean_bill=c.bill(0.0, **weighted),
             constant_bill=float(constants[cheapest]),
             constant_answer=c.classes[cheapest],
             upper=upper,
             estimator_name=name,
+            ceiling=ceiling(c) if isinstance(c, Certificates) else None,
         )
         return display.plot(ax, units=units, money=money, **kwargs)
 
@@ -228,8 +249,7 @@ class CertifiedBillDisplay(CertificatesDisplay):
     def _check(cls, y: Any, *, confidence: float | None = 0.95, **kwargs: Any) -> None:
         if confidence is not None:
             check_probability("confidence", confidence)
-        if y is None:
-            raise ValueError("a bill compares with the true classes: certify with y to get it.")
+        check_truth("a bill compares", y)
 
     @no_figure_on_error()
     def plot(
@@ -267,15 +287,12 @@ class CertifiedBillDisplay(CertificatesDisplay):
         self.figure_, self.ax_ = single_axes(ax)
         ax = self.ax_
         name = self.estimator_name if name is None else name
-        style = line_style(ax, _CURVE, name, kwargs, drawstyle="steps-pre")
-        (self.line_,) = ax.plot(self.eps, self.bill, **style)
+        style = line_style(ax, _CURVE, name, kwargs)
+        limits = (self.bill, self.upper) if band and self.upper is not None else None
+        self.line_, self.band_ = draw_curve(ax, self.eps, self.bill, limits, style)
         color = self.line_.get_color()
         (self.clean_,) = ax.plot([0], [self.clean_bill], "o", color=color, clip_on=False, zorder=3)
-        self.band_ = None
-        if band and self.upper is not None:
-            self.band_ = ax.fill_between(
-                self.eps, self.bill, self.upper, step="pre", color=color, alpha=0.15, linewidth=0
-            )
+        self.ceiling_ = draw_ceiling(ax, self.ceiling)
         self.constant_ = self._constant_line(ax)
         ax.set(xlabel=f"l2 radius eps ({units})", ylabel=f"Worst-case bill\n({money})")
         ax.set_xlim(left=0)
@@ -295,16 +312,8 @@ class CertifiedBillDisplay(CertificatesDisplay):
             linewidth=1,
             zorder=1,
             gid=_CONSTANT,
-            label=f"cheapest constant answer{which}",
+            label=plain_text(f"cheapest constant answer{which}"),
         )
 
 
 _CURVE, _CONSTANT = "smoothcs-bill", "smoothcs-constant-bill"
-
-
-def _identical(X: Any) -> NDArray[np.intp]:
-    """Number the inputs such that identical ones, and only these, have equal numbers."""
-    inputs = (X[i] for i in range(len(X)))
-    firsts = (x[0] if is_dataset(X) and isinstance(x, tuple | list) else x for x in inputs)
-    digests = [content_digest(np.asarray(x, dtype=np.float32)).hex() for x in firsts]
-    return np.unique(digests, return_inverse=True)[1].reshape(-1)

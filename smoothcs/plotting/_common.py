@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from smoothcs._estimator._unwrap import final_step
-from smoothcs.certification._certify import Certificates
+from smoothcs.certification import Certificates
 
 # Okabe & Ito's colours, told apart with every common colour vision deficiency; yellow, which is
 # lost on white paper, is left out. Line styles say the same where there is no colour at all.
@@ -30,7 +31,11 @@ UNITS = "units of X"
 
 def units_of(certificates: Any, units: str | None) -> str:
     """Return in what units radii are: as given or, if None, as the noise of certificates says."""
-    scale = getattr(certificates, "noise_scale", None)
+    return units_of_scale(getattr(certificates, "noise_scale", None), units)
+
+
+def units_of_scale(scale: Any, units: str | None) -> str:
+    """As `units_of`, from the scale of the noise of each entry of an input, or None."""
     if units is not None or scale is None:
         return units or UNITS
     unit = UNITS if np.isin(scale, (0, 1)).all() else "units of noise_scale"
@@ -121,6 +126,77 @@ def line_style(
     return {**own, **label, "gid": gid, **{short.get(key, key): v for key, v in given.items()}}
 
 
+def draw_curve(
+    ax: Any, eps: Any, values: Any, limits: tuple[Any, Any] | None, style: dict[str, Any]
+) -> tuple[Any, Any]:
+    """Draw a curve against the radius, and the band between ``limits``; return both.
+
+    Between two radii the worse of their values is drawn.
+    """
+    (line,) = ax.plot(eps, values, **{"drawstyle": "steps-pre", **style})
+    mark_single_point(line)
+    band = None
+    if limits is not None:
+        band = ax.fill_between(
+            eps, *limits, step="pre", color=line.get_color(), alpha=0.15, linewidth=0
+        )
+    return line, band
+
+
+def mark_single_point(line: Any) -> None:
+    """Give a line whose points are all the same a marker, without which it cannot be seen."""
+    points = np.column_stack(line.get_data())
+    unmarked = line.get_marker() in ("None", "none", "", None)
+    if unmarked and len(points) and (points == points[0]).all():
+        line.set(marker="o", markersize=6, clip_on=False)
+
+
+def draw_ceiling(ax: Any, ceiling: float | None) -> Any:
+    """Draw the largest radius that the votes could certify, or find the line of an equal one."""
+    if ceiling is None:
+        return None
+    for line in ax.lines:
+        if line.get_gid() == _CEILING and line.get_xdata()[0] == ceiling:
+            return line
+    ax.text(
+        ceiling,
+        0.98,
+        "the most that n and alpha allow ",
+        transform=ax.get_xaxis_transform(),
+        rotation=90,
+        ha="right",
+        va="top",
+        color=GREY,
+        fontsize="small",
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1},
+    )
+    return ax.axvline(ceiling, color=GREY, linewidth=1, linestyle=":", zorder=1, gid=_CEILING)
+
+
+_CEILING = "smoothcs-ceiling"
+
+
+def printable(text: str) -> str:
+    """Replace characters that are no text, such as those that act on a terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def plain_text(label: Any) -> str:
+    """Write a label such that matplotlib takes no dollar sign in it for mathematics."""
+    return "\n".join(map(printable, str(label).split("\n"))).replace("$", r"\$")
+
+
+def ascending(eps: ArrayLike) -> NDArray[np.float64]:
+    """Return radii as a sorted array."""
+    return np.sort(np.asarray(eps, dtype=float).ravel())
+
+
+def check_truth(what: str, y: Any) -> None:
+    """Refuse certificates without the true classes, in the words of ``what``."""
+    if y is None:
+        raise ValueError(f"{what} with the true classes: certify with y.")
+
+
 _Display = TypeVar("_Display", bound="CertificatesDisplay")
 
 
@@ -136,6 +212,7 @@ class CertificatesDisplay:
         X: Any,
         y: Any = None,
         *,
+        costs: Any = None,
         certify_params: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> _Display:
@@ -150,10 +227,13 @@ class CertificatesDisplay:
         y : array-like (n,)
             True labels. Optional where :meth:`from_certificates` does without: then the rows of
             the cost matrix are those of the predicted classes.
+        costs : array-like (n, m, m), default=None
+            Costs of each example, as for ``estimator.certify``.
         certify_params : dict, default=None
-            Passed to ``estimator.certify``, for instance ``{"n_estimation": 1000}``.
+            Passed to ``estimator.certify``, for instance ``{"radius_tol": 0.01}``.
         **kwargs
-            Passed to :meth:`from_certificates`. If not given, ``name`` is the class of the
+            Passed to :meth:`from_certificates`, for instance ``sample_weight`` and ``groups`` where
+            it takes them. If not given, ``name`` is the class of the
             estimator, and ``eps``, for errors, the estimator's own.
 
         Returns
@@ -163,7 +243,8 @@ class CertificatesDisplay:
         """
         cls._check(y, **kwargs)
         clf, X = final_step(estimator, X)
-        certificates = clf.certify(X, y, **(certify_params or {}))
+        own = {} if costs is None else {"costs": costs}
+        certificates = clf.certify(X, y, **own, **(certify_params or {}))
         if not isinstance(certificates, Certificates):
             raise TypeError(
                 f"{type(clf).__name__}.certify does not return Certificates, which hold the radii "
@@ -194,8 +275,7 @@ def check_certificates(certificates: Any) -> Certificates:
 
 def class_names(certificates: Certificates) -> np.ndarray:
     """Return the labels of the columns of the votes."""
-    classes = certificates.cost_matrix.classes
-    return np.arange(certificates.votes.shape[1]) if classes is None else np.asarray(classes)
+    return np.asarray(certificates.classes)
 
 
 def distance(radius: float) -> str:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from smoothcs import metrics
 from smoothcs._validation import check_real
-from smoothcs.certification._certify import Certificates
+from smoothcs.certification import Certificates
 from smoothcs.plotting._common import (
     ORANGE,
     UNITS,
     CertificatesDisplay,
     check_certificates,
+    check_truth,
     class_names,
     final_step,
     no_figure_on_error,
+    plain_text,
     several_axes,
     units_of,
 )
@@ -98,15 +100,23 @@ class RobustErrorDisplay(CertificatesDisplay):
         X: Any,
         y: Any = None,
         *,
+        costs: Any = None,
         certify_params: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> RobustErrorDisplay:
         clf, reached = final_step(estimator, X)
         if hasattr(clf, "alpha"):
-            return super().from_estimator(estimator, X, y, certify_params=certify_params, **kwargs)
+            return super().from_estimator(
+                estimator, X, y, costs=costs, certify_params=certify_params, **kwargs
+            )
         # ConvexRelaxationClassifier: bounds, no votes.
         report = clf.certified_report(
-            reached, y, eps=kwargs.pop("eps", None), **(certify_params or {})
+            reached,
+            y,
+            kwargs.pop("sample_weight", None),
+            eps=kwargs.pop("eps", None),
+            costs=costs,
+            **(certify_params or {}),
         )
         display = cls(
             clean=report["clean_error_matrix"],
@@ -123,6 +133,7 @@ class RobustErrorDisplay(CertificatesDisplay):
         certificates: Certificates,
         *,
         eps: float,
+        sample_weight: ArrayLike | None = None,
         ax: Any = None,
         units: str | None = None,
         **kwargs: Any,
@@ -135,6 +146,8 @@ class RobustErrorDisplay(CertificatesDisplay):
             With ``y``.
         eps : float
             Radius of the attack.
+        sample_weight : array-like (n,), default=None
+            Weights of the inputs in the shares.
         ax, units, **kwargs
             See :meth:`plot`.
 
@@ -155,8 +168,10 @@ class RobustErrorDisplay(CertificatesDisplay):
         display = cls(
             # From the votes alone: an abstention would count in every column, and the map without
             # an attack would show larger errors than the map under one.
-            clean=metrics.clean_error_matrix(y, c.label, classes=class_names(c)),
-            robust=c.robust_error_matrix(eps),
+            clean=metrics.clean_error_matrix(
+                y, c.label, classes=class_names(c), sample_weight=sample_weight
+            ),
+            robust=c.robust_error_matrix(eps, sample_weight),
             costs=c.cost_matrix.matrix,
             classes=class_names(c),
             eps=float(eps),
@@ -165,8 +180,7 @@ class RobustErrorDisplay(CertificatesDisplay):
 
     @classmethod
     def _check(cls, y: Any, **kwargs: Any) -> None:
-        if y is None:
-            raise ValueError("errors compare with the true classes: certify with y to get them.")
+        check_truth("errors compare", y)
 
     @classmethod
     def _defaults(cls, clf: Any) -> dict[str, Any]:
@@ -237,7 +251,7 @@ class RobustErrorDisplay(CertificatesDisplay):
 
 
 def _label_axes(axes: Any, classes: NDArray[Any], *, first: bool) -> None:
-    labels = np.asarray([str(label) for label in classes])
+    labels = np.asarray([plain_text(label) for label in classes])
     long = max(map(len, labels)) > 2
     # Every second, third, ... label where all of them would overlap.
     ticks = np.arange(0, len(labels), max(1, int(np.ceil(0.22 / _cell_inches(axes, len(labels))))))

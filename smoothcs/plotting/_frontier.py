@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from smoothcs.plotting._common import GREY, line_style, no_figure_on_error, single_axes
-from smoothcs.tuning._decision import TunedDecision
-from smoothcs.tuning._frontier import undominated
+from smoothcs.decision._undominated import undominated
+from smoothcs.plotting._common import (
+    GREY,
+    line_style,
+    mark_single_point,
+    no_figure_on_error,
+    single_axes,
+)
+
+if TYPE_CHECKING:
+    from smoothcs.tuning import TunedDecision
 
 METRICS = {
     "rob_cs": "Rob_cs at eps = {eps:g}\n(share of sensitive inputs)",
-    "rob_cost": "Rob_cost at eps = {eps:g}\n(mean cost per sensitive input, smaller is better)",
+    "rob_cost": "Rob_cost at eps = {eps:g}\n(summed costs per sensitive input, smaller is better)",
     "bill": "Bill at eps = {eps:g}\n(mean worst cost per input, smaller is better)",
     "cost": "Cost\n(mean per input, smaller is better)",
 }
@@ -133,7 +141,7 @@ class FrontierDisplay:
         -------
         display : FrontierDisplay
         """
-        if not isinstance(tuned, TunedDecision):
+        if not hasattr(tuned, "frontier_metric_cv"):
             raise TypeError(
                 "tuned must be a TunedDecision, as tune_decision returns it; "
                 f"got {type(tuned).__name__}."
@@ -194,6 +202,7 @@ class FrontierDisplay:
                 linewidth=1,
                 zorder=1,
             )
+            mark_single_point(self.in_sample_)
         (self.plurality_,) = ax.plot(*baseline, marker="x", markersize=9, mew=2, **same)
         at = chosen if has_folds else (t.metric, getattr(t, t.against))
         (self.chosen_,) = ax.plot(*at, marker="o", markersize=11, mew=1.5, mfc="none", **same)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothcs.certification._certify import Certificates
+from smoothcs.certification import Certificates
+from smoothcs.certification._reach import ceiling
 from smoothcs.plotting._common import (
     BLUE,
     GREY,
@@ -15,6 +16,7 @@ from smoothcs.plotting._common import (
     UNITS,
     CertificatesDisplay,
     check_certificates,
+    draw_ceiling,
     no_figure_on_error,
     single_axes,
     units_of,
@@ -37,9 +39,15 @@ class RadiusDistributionDisplay(CertificatesDisplay):
         The radii of each row, by its name, from top to bottom.
     estimator_name : str, default=None
         Title of the axes.
+    ceiling : float, default=None
+        The largest radius that the votes could certify
+        (:func:`smoothcs.certification.largest_radius`). If None, it is not drawn.
 
     Attributes
     ----------
+    ceiling_ : matplotlib Line2D or None
+        The largest radius that the votes could certify: of radii that pile up there, n and alpha
+        are the limit, not the classifier.
     boxes_ : dict of lists of matplotlib artists
         What matplotlib's ``boxplot`` returns.
     points_ : list of matplotlib PathCollection
@@ -68,10 +76,15 @@ class RadiusDistributionDisplay(CertificatesDisplay):
     """
 
     def __init__(
-        self, *, radii: dict[str, NDArray[np.float64]], estimator_name: str | None = None
+        self,
+        *,
+        radii: dict[str, NDArray[np.float64]],
+        estimator_name: str | None = None,
+        ceiling: float | None = None,
     ) -> None:
         self.radii = radii
         self.estimator_name = estimator_name
+        self.ceiling = ceiling
 
     @classmethod
     def from_certificates(
@@ -106,7 +119,8 @@ class RadiusDistributionDisplay(CertificatesDisplay):
         if sensitive.all():  # then "all" says nothing new
             del rows["all, standard"]
         radii = {row: values for row, values in rows.items() if len(values)}
-        return cls(radii=radii, estimator_name=name).plot(ax, units=units_of(certificates, units))
+        display = cls(radii=radii, estimator_name=name, ceiling=ceiling(c))
+        return display.plot(ax, units=units_of(certificates, units))
 
     @no_figure_on_error()
     def plot(
@@ -176,7 +190,8 @@ class RadiusDistributionDisplay(CertificatesDisplay):
             )
         ax.set_yticks(places, names)
         ax.set_ylim(0.4, len(names) + 0.6)
-        largest = max((float(radius.max()) for radius in values), default=0.0)
+        self.ceiling_ = draw_ceiling(ax, self.ceiling)
+        largest = max([self.ceiling or 0.0, *(float(radius.max()) for radius in values)])
         ax.set_xlim(-0.02 * (largest or 1.0), 1.04 * (largest or 1.0))
         ax.set_xlabel(f"certified l2 radius ({units})")
         name = self.estimator_name if name is None else name

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 
 from smoothcs._estimator._inputs import is_dataset
 from smoothcs._validation import check_integer
 from smoothcs.bounds.binomial import clopper_pearson_lower, clopper_pearson_upper
-from smoothcs.certification._certify import Certificates
+from smoothcs.certification import Certificates
 from smoothcs.plotting._common import (
     BLUE,
     GREY,
@@ -23,6 +24,7 @@ from smoothcs.plotting._common import (
     distance,
     final_step,
     no_figure_on_error,
+    plain_text,
     several_axes,
     units_of,
 )
@@ -104,10 +106,12 @@ class VotesDisplay(CertificatesDisplay):
         ----------
         estimator : CostSensitiveSmoothedClassifier, or a Pipeline or search that ends in one
             Fitted.
-        X : array-like (n, ...)
-            Inputs, of which one is certified.
+        X : array-like (n, ...), or one input
+            Inputs, of which one is certified; or that input itself, of the shape that the estimator
+            was fitted with.
         y : array-like (n,), default=None
-            True labels. If None, as in deployment, the row of the predicted class applies.
+            True labels, or that of the one input. If None, as in deployment, the row of the
+            predicted class applies.
         index : int, default=0
             Which input.
         **kwargs
@@ -119,11 +123,8 @@ class VotesDisplay(CertificatesDisplay):
         -------
         display : VotesDisplay
         """
-        if is_dataset(X):
-            raise TypeError("X must be an array here; of a Dataset, pass X[index][0][None].")
-        one = _safe_indexing(X, [index])
+        one, label = pick_one(estimator, X, y, index)
         _, x = final_step(estimator, one)
-        label = None if y is None else _safe_indexing(y, [index])
         return super().from_estimator(estimator, one, label, x=np.asarray(x)[0], **kwargs)
 
     @classmethod
@@ -206,9 +207,14 @@ class VotesDisplay(CertificatesDisplay):
             if self.x.ndim == 1:
                 self.feature_bars_ = _draw_features(self.ax_[0], self.x, self.feature_names)
             else:
-                self.image_ = _draw_image(self.ax_[0], self.x)
+                image = as_image(
+                    self.x, "x must be features (d,) or", "Pass image_shape, or leave x out."
+                )
+                limits = float(image.min()), float(image.max())
+                self.image_ = draw_image(self.ax_[0], image, limits, "input")
         self._draw_votes(self.ax_[-1], kwargs)
-        self.ax_[-1].set_title(in_words(self.certificate, units), fontsize="medium")
+        title = plain_text(in_words(self.certificate, units))
+        self.ax_[-1].set_title(title, fontsize="medium")
         return self
 
     def _draw_votes(self, axes: Any, kwargs: dict[str, Any]) -> None:
@@ -252,7 +258,7 @@ class VotesDisplay(CertificatesDisplay):
                     bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
                 )
             )
-        axes.set_yticks(places, [str(name) for name in names])
+        axes.set_yticks(places, [plain_text(name) for name in names])
         axes.invert_yaxis()
         axes.set_xlim(0, 1.02)
         axes.set_xlabel(f"share of {n} noisy copies\n(sigma = {c.sigma:g})")
@@ -279,24 +285,64 @@ def in_words(certificate: Certificates, units: str = UNITS) -> str:
     return f"{first}\n{second}"
 
 
-def _draw_image(axes: Any, x: Floats) -> Any:
+def pick_one(estimator: Any, X: Any, y: Any, index: int) -> tuple[Any, Any]:
+    """Return one input and its label (or None), each as a batch of one.
+
+    ``X`` may be that input itself: then it has the shape in which inputs were seen in ``fit``.
+    """
+    if is_dataset(X):
+        raise TypeError("X must be an array here; of a Dataset, pass X[index][0].")
+    if hasattr(X, "shape") and tuple(X.shape) == _input_shape(estimator):
+        if hasattr(X, "to_frame"):  # a row of a frame
+            X = X.to_frame().T.infer_objects()
+        else:
+            X = X[None]
+        if y is not None and np.ndim(y) == 0:
+            y = np.asarray([y])
+        index = 0
+    label = None if y is None else _safe_indexing(y, [index])
+    return _safe_indexing(X, [index]), label
+
+
+def _input_shape(estimator: Any) -> tuple[int, ...] | None:
+    """Return the shape of one input as the estimator takes it, if it knows."""
+    shape = getattr(estimator, "input_shape_", None)
+    if shape is None and hasattr(estimator, "best_estimator_"):
+        return _input_shape(estimator.best_estimator_)
+    if shape is None and hasattr(estimator, "label_weights_"):
+        return _input_shape(estimator.estimator_)
+    if isinstance(estimator, Pipeline):
+        steps = [step for _, step in estimator.steps if step not in (None, "passthrough")]
+        return _input_shape(steps[0])
+    n = getattr(estimator, "n_features_in_", None)
+    return (n,) if shape is None and n is not None else shape
+
+
+def as_image(x: Floats, must_be: str, otherwise: str) -> Floats:
+    """Return an image as (h, w) or (h, w, 3), or refuse in the words given."""
     if x.ndim == 3 and x.shape[0] in (1, 3):
         x = np.moveaxis(x, 0, -1)
     if x.ndim == 3 and x.shape[-1] == 1:
         x = x[..., 0]
     if not (x.ndim == 2 or (x.ndim == 3 and x.shape[-1] == 3)):
         raise ValueError(
-            "x must be features (d,) or an image (h, w), (c, h, w) or (h, w, c) with 1 or 3 "
-            f"channels; got shape {x.shape}. Pass image_shape, or leave x out."
+            f"{must_be} an image (h, w), (c, h, w) or (h, w, c) with 1 or 3 channels; got shape "
+            f"{x.shape}. {otherwise}"
         )
+    return x
+
+
+def draw_image(axes: Any, image: Floats, limits: tuple[float, float], title: str) -> Any:
+    """Show an image of :func:`as_image`, whose values from low to high go from dark to bright."""
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_title("input", fontsize="medium")
-    if x.ndim == 3:
-        span = max(float(np.ptp(x)), np.finfo(float).tiny)
-        inside = x.min() >= 0.0 and x.max() <= 1.0
-        return axes.imshow(x if inside else (x - x.min()) / span)
-    return axes.imshow(x, cmap="gray_r")
+    axes.set_title(title, fontsize="medium")
+    low, high = limits
+    if image.ndim == 2:
+        return axes.imshow(image, cmap="gray_r", vmin=low, vmax=high)
+    if low >= 0.0 and high <= 1.0:
+        low, high = 0.0, 1.0
+    return axes.imshow(np.clip((image - low) / max(high - low, np.finfo(float).tiny), 0.0, 1.0))
 
 
 def _draw_features(axes: Any, x: Floats, names: Any) -> Any:
@@ -307,7 +353,7 @@ def _draw_features(axes: Any, x: Floats, names: Any) -> Any:
     places = np.arange(len(shown))
     bars = axes.barh(places, x[shown], color=GREY, edgecolor="black", linewidth=0.8)
     axes.axvline(0.0, color="black", linewidth=0.8)
-    axes.set_yticks(places, labels[shown], fontsize="small")
+    axes.set_yticks(places, [plain_text(name) for name in labels[shown]], fontsize="small")
     axes.invert_yaxis()
     axes.set_xlabel("value")
     few = len(shown) < len(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,13 @@ def look_schedule(
         return np.array([n_max]), np.array([alpha])
     early = alpha * (1.0 - final_share) / len(looks)
     return np.array([*looks, n_max]), np.array([early] * len(looks) + [alpha * final_share])
+
+
+def final_level(n_max: int, alpha: float, options: Mapping[str, Any]) -> float:
+    """Return the level that is left for the last look, under those options that set the looks."""
+    names = ("first_look", "growth", "final_share")
+    given = {name: options[name] for name in names if name in options}
+    return float(look_schedule(n_max, alpha, **given)[1][-1])
 
 
 class Looks:

@@ -16,12 +16,13 @@ from smoothcs._estimator._unwrap import certify, certify_at, final_step
 from smoothcs._validation import check_choice, check_integer, check_positive
 from smoothcs.certification import Certificates, CertifiedAt
 from smoothcs.decision import WeightedVotes
+from smoothcs.reporting import ReportMixin
 from smoothcs.tuning._decision import OBJECTIVES, TunedDecision, tune_decision
 from smoothcs.tuning._held_out import Tuner, last_step
 from smoothcs.tuning._scores import draw_scores, has_scores
 
 
-class TunedDecisionClassifier(Tuner):
+class TunedDecisionClassifier(ReportMixin, Tuner):
     """Smoothed classifier with weights tuned on inputs that it was not trained on.
 
     ``fit`` trains a copy of the estimator on a part of the data, draws the scores of noisy copies

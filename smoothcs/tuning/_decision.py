@@ -22,6 +22,7 @@ from smoothcs._validation import (
 )
 from smoothcs.bounds.binomial import check_votes, clopper_pearson_lower, clopper_pearson_upper
 from smoothcs.certification import Certificates
+from smoothcs.certification._intervals import group_codes
 from smoothcs.cost import CostMatrix, as_cost_matrix, check_costs
 from smoothcs.decision import WeightedVotes
 from smoothcs.tuning._frontier import (
@@ -182,6 +183,7 @@ def tune_decision(
     *,
     costs: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
     objective: str = "rob_cs",
     min_accuracy: float | None = None,
     max_accuracy_loss: float | None = 0.01,
@@ -215,6 +217,8 @@ def tune_decision(
         ``cost_matrix``, which still says which targets are sensitive.
     sample_weight : array-like of shape (n_inputs,), default=None
         Weights of the examples in all means.
+    groups : array-like of shape (n_inputs,), default=None
+        To whom or what each input belongs: no group is in two folds of the cross-fitting.
     objective : {"rob_cs", "rob_cost", "bill", "cost"}, default="rob_cs"
         "rob_cs" is maximised. Minimised are "rob_cost"; "bill", the mean over all inputs of the
         largest cost among the answer and every one that is not ruled out at ``eps``; and "cost",
@@ -306,11 +310,13 @@ def tune_decision(
     picked = counts if selection is None else check_votes("selection", selection)
     if picked.shape != counts.shape:
         raise ValueError(f"selection must have shape {counts.shape} as votes; got {picked.shape}.")
+    belongs = group_codes(groups, len(counts))
     if not examples.weight.all():  # a fold could be without any
         rows = np.flatnonzero(examples.weight)
         examples, counts, picked = examples.take(rows), counts[rows], picked[rows]
+        belongs = np.unique(belongs[rows], return_inverse=True)[1].reshape(-1)
     if folds > 1:
-        examples = replace(examples, fold=_stratified(examples, folds))
+        examples = replace(examples, fold=_stratified(examples, belongs, folds))
     if alpha is not None:
         alpha = check_probability("alpha", alpha)
     if as_if is not None:
@@ -477,21 +483,24 @@ def _families(examples: Examples) -> list[list[NDArray[np.bool_]]]:
     return [family for family in families if family]
 
 
-def _stratified(examples: Examples, folds: int) -> NDArray[np.intp]:
-    """Deal the examples to the folds in turn, class by class, sensitive classes first.
+def _stratified(examples: Examples, groups: NDArray[np.intp], folds: int) -> NDArray[np.intp]:
+    """Deal the groups to the folds in turn, class by class, those with sensitive examples first.
 
-    Two sensitive examples are then never in one fold alone.
+    Two groups with sensitive examples are then never in one fold alone.
     """
-    if examples.counted.sum() < 2:
+    first = np.unique(groups, return_index=True)[1]
+    n_groups = len(first)
+    harmless = np.ones(n_groups, dtype=bool)
+    harmless[groups[examples.counted]] = False
+    if np.count_nonzero(~harmless) < 2:
         raise ValueError(
-            "cross-fitting needs at least 2 examples of sensitive classes; got 1: give more "
-            "examples, or cv=0."
+            "cross-fitting needs at least 2 examples of sensitive classes, of different groups; "
+            "got 1: give more examples, or cv=0."
         )
-    truth = examples.truth
-    harmless = ~np.isin(np.arange(len(truth)), np.flatnonzero(examples.counted))
-    fold = np.empty(len(truth), dtype=np.intp)
-    fold[np.lexsort((truth, harmless))] = np.arange(len(fold)) % folds
-    return fold
+    fold = np.empty(n_groups, dtype=np.intp)
+    fold[np.lexsort((examples.truth[first], harmless))] = np.arange(n_groups) % folds
+    dealt: NDArray[np.intp] = fold[groups]
+    return dealt
 
 
 def _readable(log_weights: NDArray[np.int64]) -> Floats:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from smoothcs.decision._radii import Floats, Indices, Mask
+from smoothcs.decision._undominated import undominated
 
 Steps = NDArray[np.int64]
 
@@ -208,16 +209,3 @@ def joined(parts: list[Frontier]) -> Frontier:
         np.concatenate([part.kept for part in parts]),
         np.concatenate([part.gain for part in parts]),
     )
-
-
-def undominated(kept: Floats, gain: Floats) -> Indices:
-    """Indices, by falling ``kept``, of points of larger gain than all before; the first of equals.
-
-    Examples
-    --------
-    >>> undominated(np.array([0.7, 0.9, 0.8, 0.9]), np.array([0.5, 0.3, 0.2, 0.3]))
-    array([1, 0])
-    """
-    order = np.lexsort((-gain, -kept))
-    best_before = np.maximum.accumulate(np.concatenate([[-np.inf], gain[order][:-1]]))
-    return order[gain[order] > best_before + 1e-12]

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import copy
+import logging
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
-from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit, check_cv
+from sklearn.model_selection import (
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    StratifiedShuffleSplit,
+    check_cv,
+)
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state, get_tags, indexable
 from sklearn.utils.validation import check_is_fitted
@@ -18,8 +25,11 @@ from torch.utils.data import Subset
 from smoothcs._estimator._inputs import check_labels, check_weights, is_dataset
 from smoothcs._estimator._state import unchanged_on_error
 from smoothcs._validation import check_choice, check_integer, check_real
+from smoothcs.certification._intervals import group_codes
 from smoothcs.cost import check_costs
 from smoothcs.tuning._decision import TunedDecision, check_floor
+
+_log = logging.getLogger(__name__)
 
 
 class Tuner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
@@ -37,7 +47,14 @@ class Tuner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     refit: bool
     random_state: Any
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, costs: Any = None) -> Any:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        costs: Any = None,
+        groups: Any = None,
+    ) -> Any:
         """Train, tune the weights, and train on everything.
 
         Parameters
@@ -52,6 +69,9 @@ class Tuner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             ``costs[i, y, k]`` of calling example i, of class y, a k, in the order of ``classes_``:
             what "bill", "cost", "rob_cost" and ``max_cost_increase`` are in, in place of the cost
             matrix. A smoothed classifier is given them as well when it is trained.
+        groups : array-like (n,), default=None
+            To whom or what each input belongs (a patient, a sign seen in several frames). No group
+            is then both trained and tuned on, and a splitter is given them.
 
         Returns
         -------
@@ -72,7 +92,13 @@ class Tuner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             self._check()
             y = check_labels(X, y, self)
             costs = check_costs(costs, len(y), len(np.unique(y)))
-            with_rows = {"sample_weight": check_weights(sample_weight, X), "costs": costs}
+            if groups is not None:
+                groups = group_codes(groups, len(y))
+            with_rows = {
+                "sample_weight": check_weights(sample_weight, X),
+                "costs": costs,
+                "groups": groups,
+            }
             weights = with_rows["sample_weight"]
             if weights is not None and not weights.all():
                 rows = np.flatnonzero(weights)
@@ -89,6 +115,7 @@ class Tuner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
                 fitted = self._fitted(X, y, with_rows)
             self._keep(fitted)
             self._use(tuned)
+            _log.info("tuned on %d examples: %r", len(rows), tuned)
             for name in ("n_features_in_", "feature_names_in_"):
                 if hasattr(fitted, name):
                     setattr(self, name, getattr(fitted, name))
@@ -152,7 +179,7 @@ class Tuner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         self, X: Any, y: np.ndarray, with_rows: dict[str, Any]
     ) -> tuple[Any, np.ndarray, np.ndarray]:
         """Return the last copy that was trained, answers to what none had seen, and its rows."""
-        splits = list(self._splitter(y).split(np.empty((len(y), 1)), y))
+        splits = list(self._splits(y, with_rows["groups"]))
         if not splits:
             raise ValueError("validation holds no split: there is nothing to tune on.")
         if not self.refit and len(splits) > 1:
@@ -173,18 +200,24 @@ class Tuner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         rows = np.concatenate([held_out for _, held_out in splits])
         return fitted, answers[0] if len(answers) == 1 else np.concatenate(answers), rows
 
-    def _splitter(self, y: np.ndarray) -> Any:
+    def _splits(self, y: np.ndarray, groups: np.ndarray | None) -> Iterable[Any]:
+        """Return pairs of rows to train on and rows to tune on."""
         how, random_state = self.validation, check_random_state(self.random_state)
+        X = np.empty((len(y), 1))
         if isinstance(how, Integral) and not isinstance(how, bool):
             folds = check_integer("validation", how, low=2)
-            return StratifiedKFold(folds, shuffle=True, random_state=random_state)
+            kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+            return kind(folds, shuffle=True, random_state=random_state).split(X, y, groups)
         if isinstance(how, Real):
             share = check_real("validation", how, low=0.0, high=1.0, low_open=True, high_open=True)
-            return StratifiedShuffleSplit(1, test_size=share, random_state=random_state)
-        return check_cv(how, y, classifier=True)
+            if groups is None:
+                split = StratifiedShuffleSplit(1, test_size=share, random_state=random_state)
+                return split.split(X, y)
+            return [_share_of_groups(y, groups, share, random_state)]
+        return check_cv(how, y, classifier=True).split(X, y, groups)
 
     def _fitted(self, X: Any, y: np.ndarray, with_rows: dict[str, Any]) -> Any:
-        given = {name: value for name, value in with_rows.items() if value is not None}
+        given = {k: v for k, v in with_rows.items() if k != "groups" and v is not None}
         if isinstance(self.estimator, Pipeline) and not get_config()["enable_metadata_routing"]:
             given = {f"{self.estimator.steps[-1][0]}__{name}": v for name, v in given.items()}
         # A Dataset carries its labels with it.
@@ -198,6 +231,27 @@ class Tuner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         inner = get_tags(self.estimator)
         tags.input_tags = inner.input_tags
         return tags
+
+
+def _share_of_groups(
+    y: np.ndarray, groups: np.ndarray, share: float, random_state: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Split off about a share of the inputs, whole groups of them, with the classes in proportion.
+
+    They are as many small folds as come nearest to the share.
+    """
+    folds = min(20, len(np.unique(groups)), int(np.unique(y, return_counts=True)[1].min()))
+    if folds < 2:
+        raise ValueError(
+            f"validation={share:g} by groups needs at least 2 examples of every class; "
+            "give more, or a splitter."
+        )
+    parts = StratifiedGroupKFold(folds, shuffle=True, random_state=random_state).split(
+        np.empty((len(y), 1)), y, groups
+    )
+    n_parts = min(max(round(share * folds), 1), folds - 1)
+    held_out = np.sort(np.concatenate([test for _, test in parts][:n_parts]))
+    return np.setdiff1d(np.arange(len(y)), held_out), held_out
 
 
 def last_step(estimator: Any) -> Any:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedShuffleSplit
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -230,6 +231,19 @@ class TunedWeightsClassifier(Tuner):
             **rows,
         )
 
+    def _halves(self, y: np.ndarray, groups: np.ndarray | None) -> Iterator[Any]:
+        """Return random halves, stratified by class, that share no group."""
+        random_state = check_random_state(self.random_state)
+        if groups is None:
+            halves = StratifiedShuffleSplit(
+                self.n_repeats, test_size=0.5, random_state=random_state
+            )
+            yield from halves.split(y, y)
+            return
+        for _ in range(self.n_repeats):
+            two = StratifiedGroupKFold(2, shuffle=True, random_state=random_state)
+            yield next(iter(two.split(y, y, groups)))
+
     def _stability(
         self, p: np.ndarray, y: np.ndarray, cost: CostMatrix, rows: dict[str, Any]
     ) -> Stability:
@@ -238,11 +252,8 @@ class TunedWeightsClassifier(Tuner):
         own = rows["costs"]
         row = cost.matrix[truth] if own is None else own[np.arange(n), truth]
         weight = np.ones(n) if rows["sample_weight"] is None else rows["sample_weight"]
-        halves = StratifiedShuffleSplit(
-            self.n_repeats, test_size=0.5, random_state=check_random_state(self.random_state)
-        )
         found: list[tuple[Any, ...]] = []
-        for half, other in halves.split(p, y):
+        for half, other in self._halves(y, rows["groups"]):
             part = {name: None if v is None else v[half] for name, v in rows.items()}
             w = self._search(p[half], y[half], cost, part, cv=0).weights
             numbers: list[Any] = [w / np.exp(np.log(w).mean())]

@@ -1,11 +1,19 @@
-"""Progress of a run: inputs done, votes per second, certified so far, time left."""
+"""Progress of a run: inputs done, votes per second, certified so far, time left.
+
+It is shown as a bar if asked for, and told to the standard logger of this module in any case: every
+half minute and at the end, as INFO.
+"""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 
 from tqdm.auto import tqdm
+
+_SECONDS_BETWEEN_LINES = 30.0
+_log = logging.getLogger(__name__)
 
 _FORMAT = (
     "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total} inputs [{elapsed}<{remaining}{postfix}]"
@@ -13,7 +21,7 @@ _FORMAT = (
 
 
 class Progress:
-    """A progress bar, or nothing at all.
+    """A progress bar, if it is to be shown, and lines of the logger.
 
     Parameters
     ----------
@@ -24,7 +32,7 @@ class Progress:
     votes_per_input : int or None
         If not None, inputs in flight count in proportion to their votes.
     show : bool
-        Whether to show anything.
+        Whether to show the bar.
     """
 
     def __init__(
@@ -33,7 +41,8 @@ class Progress:
         self._votes = 0
         self._certified: int | None = None
         self._per_input = votes_per_input
-        self._begin = time.monotonic()
+        self._purpose, self._n_inputs, self._n_done = purpose, n_inputs, n_done
+        self._begin = self._told = time.monotonic()
         # A log file has no use for ten lines a second.
         interval = 0.2 if sys.stderr.isatty() else 10.0
         self._bar = tqdm(
@@ -56,6 +65,10 @@ class Progress:
     def add_input(self, n_certified: int | None) -> None:
         """Note that an input is finished, and how many are certified so far, if that is known."""
         self._certified = n_certified
+        self._n_done += 1
+        if time.monotonic() - self._told > _SECONDS_BETWEEN_LINES:
+            self._told = time.monotonic()
+            self._tell()
         if not self._bar.disable:
             self._bar.set_postfix_str(self._text(), refresh=False)
             if self._per_input is None:
@@ -64,6 +77,17 @@ class Progress:
     def close(self) -> None:
         """Leave the bar as it is."""
         self._bar.close()
+        self._tell()
+
+    def _tell(self) -> None:
+        _log.info(
+            "%s votes: %d of %d inputs after %.1f s, %s",
+            self._purpose,
+            self._n_done,
+            self._n_inputs,
+            time.monotonic() - self._begin,
+            self._text(),
+        )
 
     def _text(self) -> str:
         rate = self._votes / max(time.monotonic() - self._begin, 1e-9)

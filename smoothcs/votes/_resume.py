@@ -155,6 +155,8 @@ class ResumeFile:
     ValueError
         If the file is no resume file, is damaged, belongs to other votes (the message names the
         field) or is in use.
+    FileNotFoundError, IsADirectoryError
+        If its folder does not exist, or it is a folder.
     """
 
     def __init__(self, path: str | os.PathLike[str], header: dict[str, Any]) -> None:
@@ -163,6 +165,12 @@ class ResumeFile:
         self.records: list[Record] = []
         self._known: set[tuple[str, int]] = set()
         self._synced = time.monotonic()
+        name = f"resume_from={str(self.path)!r}"
+        if self.path.is_dir():
+            raise IsADirectoryError(f"{name} is a folder; name a file.")
+        if not self.path.parent.is_dir():
+            folder = str(self.path.parent)
+            raise FileNotFoundError(f"{name}: there is no folder {folder!r}; make it first.")
         if not self.path.exists() or self.path.stat().st_size == 0:
             self._create()
         self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0))

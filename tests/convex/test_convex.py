@@ -277,6 +277,7 @@ def fast(**params):
     return ConvexRelaxationClassifier(**{"max_epochs": 5, **params})
 
 
+@pytest.mark.filterwarnings("ignore::smoothcs.exceptions.UninformativeWarning")
 @pytest.mark.parametrize("layer", [1, 3])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_bound_that_is_not_finite_certifies_nothing(blobs, layer, value):

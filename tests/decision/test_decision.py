@@ -97,7 +97,7 @@ def test_decisions_are_read_by_label_and_position_and_nothing_else():
         as_decision("min-cost", classes)
     with pytest.raises(ValueError, match="None, 'argmax' or a WeightedVotes; got 'median'"):
         as_decision("median", classes)
-    with pytest.raises(ValueError, match="'other', which is none of"):
+    with pytest.raises(ValueError, match="unknown label 'other'"):
         as_decision(WeightedVotes({"other": 1.0}), classes)
     for bare in ([1, 2], {"malignant": 2}, object()):
         with pytest.raises(TypeError, match="wrap weights of votes as WeightedVotes"):

@@ -87,7 +87,7 @@ def test_a_diagonal_shifts_no_decision(rng):
 @pytest.mark.parametrize(
     ("decision", "costs", "message"),
     [
-        ({"d": 2}, None, "decision has a weight for 'd'"),
+        ({"d": 2}, None, "decision names the unknown label 'd'"),
         ([1, 2], None, "decision must hold one weight for each of 3 classes"),
         ([1, 0, 1], None, "decision must be finite and > 0"),
         ([1, np.nan, 1], None, "decision must be finite and > 0"),

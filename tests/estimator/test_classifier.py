@@ -23,6 +23,7 @@ from smoothcs import (
     sample_votes,
 )
 from smoothcs.certification import certify_votes
+from smoothcs.exceptions import UnreachableRadiusWarning
 from smoothcs.objectives import OBJECTIVES, Gaussian, MarginCS
 
 
@@ -197,7 +198,8 @@ def test_report_and_score_agree_and_state_every_metric(fitted, iris):
         "robust_error_matrix",
     } <= set(report)
     assert report["n_sensitive"] == 50
-    assert fitted.score(X, y, eps=10.0) == 0.0
+    with pytest.warns(UnreachableRadiusWarning, match=r"the largest radius is 0\.6\d+"):
+        assert fitted.score(X, y, eps=10.0) == 0.0
 
 
 def test_score_weights_examples(fitted, iris):

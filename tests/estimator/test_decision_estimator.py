@@ -292,6 +292,7 @@ def test_a_rule_may_be_set_and_removed_after_fit(plain, fitted, iris):
     assert clone(fitted).decision == WeightedVotes({"vi": 3.0})
 
 
+@pytest.mark.filterwarnings("ignore:eps=0.5 cannot be certified")  # with equal weights
 def test_a_grid_search_runs_over_decisions_of_every_form(iris):
     X, y = iris
     decisions = [
@@ -418,11 +419,11 @@ def test_an_interruption_leaves_only_true_certificates(k):
         ("median", ValueError, "decision must be None, 'argmax' or a WeightedVotes"),
         (object(), TypeError, "decision must be None, 'argmax', 'min-cost', weights of scores"),
         ([1, 3], ValueError, "decision must hold one weight for each of 3 classes"),
-        ({"xx": 3.0}, ValueError, "decision has a weight for 'xx'"),
+        ({"xx": 3.0}, ValueError, "decision names the unknown label 'xx'"),
         (WeightedVotes([1, 2]), ValueError, "weights must hold one weight for each of 3"),
         (WeightedVotes([1, 0, 2]), ValueError, "weights must be finite and > 0"),
         (WeightedVotes({"ve": np.nan}), ValueError, "weights must be finite and > 0"),
-        (WeightedVotes({"xx": 2}), ValueError, "weights has a weight for 'xx'"),
+        (WeightedVotes({"xx": 2}), ValueError, "weights names the unknown label 'xx'"),
         (WeightedVotes([1, 1e10, 1]), ValueError, "weights must lie within a factor"),
     ],
 )
@@ -471,7 +472,7 @@ def test_weights_of_a_series_are_read_by_label(fitted, iris):
     )
     np.testing.assert_array_equal(one.decision.weights, other.decision.weights)
     np.testing.assert_array_equal(one.radius_group, other.radius_group)
-    with pytest.raises(ValueError, match="weight for 'rose'"):
+    with pytest.raises(ValueError, match="unknown label 'rose'"):
         clone_with(fitted, WeightedVotes(pd.Series({"rose": 2.0}))).certify(X, y)
 
 

@@ -90,6 +90,7 @@ def test_html_representation_shows_parameters_and_the_units_of_a_radius(iris, fi
 # ---------------------------------------------------------------- metadata routing, validation
 
 
+@pytest.mark.filterwarnings("ignore:this search compares candidates by rob_cs alone")
 @pytest.mark.parametrize("how", ["pipeline", "search", "cross_val_score"])
 def test_sample_weights_are_routed_to_fit(iris, how):
     # A class whose examples weigh nothing is never predicted.
@@ -304,12 +305,13 @@ def test_epochs_are_scored_by_a_certified_metric_and_the_best_is_kept(iris, tmp_
     checkpoint = Checkpoint(
         monitor="certified_accuracy_best", dirname=tmp_path, load_best=True, sink=lambda text: 0
     )
-    clf = quick(callbacks=[scoring, checkpoint], max_epochs=10, lr=0.05).fit(X_train, y_train)
+    constant = {"max_epochs": 10, "lr": 0.05, "lr_schedule": None}
+    clf = quick(callbacks=[scoring, checkpoint], **constant).fit(X_train, y_train)
     scores = [row["certified_accuracy"] for row in clf.history_]
     assert certified_accuracy(clf.net_) == scores[-1] == max(scores)
     assert scores.index(max(scores)) == len(scores) - 1 < 9  # history ends where the weights do
     # Looking on does not change what is trained.
-    unseen = quick(max_epochs=len(scores), lr=0.05).fit(X_train, y_train)
+    unseen = quick(**{**constant, "max_epochs": len(scores)}).fit(X_train, y_train)
     for one, other in zip(clf.module_.parameters(), unseen.module_.parameters(), strict=True):
         assert torch.equal(one, other)
 

@@ -354,6 +354,7 @@ def test_costs_of_examples_that_are_those_of_the_matrix_train_the_same_net(objec
 # -- metadata routing ----------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:this search compares candidates by rob_cs alone")
 def test_costs_are_routed_through_pipelines_and_searches():
     rng = np.random.default_rng(0)
     points = at_logits(rng.normal(0, 4, size=60))

@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from benchmarks.tree_attacks import attack_trees
-from smoothcs import CostSensitiveSmoothedClassifier, WeightedVotes
+from smoothcs import CostSensitiveSmoothedClassifier, WeightedVotes, rob_cs_scorer
 from smoothcs.votes import sample_votes
 
 FOREST = RandomForestClassifier(15, min_samples_leaf=3)
@@ -165,7 +165,8 @@ def test_callables_get_large_batches_where_there_are_rows_to_fill_them():
 
 
 def test_parameters_of_the_model_are_searched():
-    search = GridSearchCV(smoothed(FOREST), {"module__max_depth": [1, 4]}, cv=2).fit(X, Y)
+    grid = {"module__max_depth": [1, 4]}
+    search = GridSearchCV(smoothed(FOREST), grid, cv=2, scoring=rob_cs_scorer).fit(X, Y)
     assert search.best_estimator_.module_.estimator.max_depth in (1, 4)
 
 

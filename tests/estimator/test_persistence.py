@@ -118,8 +118,9 @@ OURS = {
     "smoothcs.cost.CostMatrix",
 }
 LAYERS = {
-    "smoothcs.modules.MLP",
+    "smoothcs.modules.dense.MLP",
     "torch.nn.modules.activation.ReLU",
+    "torch.nn.modules.batchnorm.BatchNorm1d",
     "torch.nn.modules.flatten.Flatten",
     "torch.nn.modules.linear.Linear",
 }
@@ -278,7 +279,7 @@ def test_safetensors_weights_in_a_fresh_estimator_give_identical_votes(iris, tmp
     X, y = iris[0].to_numpy(), iris[1]
     fitted = quick().fit(X, y)
     safetensors.torch.save_model(fitted.module_, tmp_path / "weights.safetensors")
-    module = MLP(n_features=4, n_classes=3)
+    module = MLP(n_features=4, n_classes=3, batch_norm=True)
     safetensors.torch.load_model(module, tmp_path / "weights.safetensors")
     clf = CostSensitiveSmoothedClassifier.from_module(
         module,
@@ -293,7 +294,7 @@ def test_safetensors_weights_in_a_fresh_estimator_give_identical_votes(iris, tmp
 def test_a_pickle_is_no_safetensors_file(fitted, tmp_path):
     torch.save(fitted.module_.state_dict(), tmp_path / "weights.safetensors")
     with pytest.raises(safetensors.SafetensorError):
-        safetensors.torch.load_model(MLP(4, 3), tmp_path / "weights.safetensors")
+        safetensors.torch.load_model(MLP(4, 3, batch_norm=True), tmp_path / "weights.safetensors")
 
 
 # ---------------------------------------------------------------- devices

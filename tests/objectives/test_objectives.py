@@ -29,6 +29,12 @@ Y = np.array([0, 1, 2, 0, 1, 2])
 NAMES = sorted(OBJECTIVES)
 
 
+def margin_cs(**params):
+    """Margin-CS as published, but for its weights and draws."""
+    milder = {"lambda_robust": 0.3, "lambda_sensitive": 0.5, "gamma_sensitive": 8.0, "n_noise": 8}
+    return MarginCS.published(**{**milder, **params})
+
+
 @pytest.fixture
 def x(rng):
     return rng.normal(size=(6, 4))
@@ -107,7 +113,7 @@ def test_macer_is_cross_entropy_of_the_average_plus_the_radius_hinge(linear, x, 
     )
 
 
-@pytest.mark.parametrize("objective", [Macer, MarginCS])
+@pytest.mark.parametrize("objective", [Macer, margin_cs])
 def test_noisy_cross_entropy_replaces_only_the_classification_term(linear, x, objective):
     logits = noisy_logits(linear, x, 8)
     noisy = -log_softmax(logits, axis=-1)[np.arange(6), :, Y].mean(1)
@@ -124,7 +130,7 @@ def test_noisy_cross_entropy_replaces_only_the_classification_term(linear, x, ob
 @pytest.mark.parametrize("sensitive_lower", ["negative-gamma", "zero"])
 @pytest.mark.parametrize("margin", ["pairwise", "group"])
 @pytest.mark.parametrize("balanced", [False, True])
-@pytest.mark.parametrize("normalize_costs", [False, True])
+@pytest.mark.parametrize("normalize_costs", [False, "row", "largest"])
 def test_margin_cs_is_equation_four(
     linear, x, normal_term, sensitive_lower, margin, balanced, normalize_costs
 ):
@@ -147,17 +153,18 @@ def test_margin_cs_is_equation_four(
         row_sum = COST[label].sum()
         pair = {j: q[i, label] - q[i, j] for j in targets}
         if margin == "pairwise":
-            unit = row_sum if normalize_costs else 1.0
+            unit = {"row": row_sum, "largest": COST.max(), False: 1.0}[normalize_costs]
             sensitive += sum(COST[label, j] / unit * hinge(pair[j], lower, gamma_s) for j in pair)
         else:
-            unit = row_sum / len(targets) if normalize_costs else 1.0
+            unit = {"row": row_sum / len(targets), "largest": COST.max(), False: 1.0}
+            unit = unit[normalize_costs]
             j = min(pair, key=pair.get)
             sensitive += COST[label, j] / unit * hinge(pair[j], lower, gamma_s)
     normal /= n_normal if balanced else 6
     sensitive /= 4 if balanced else 6
     expected = average_cross_entropy(logits).mean() + lam * SIGMA / 2 * (normal + lam_s * sensitive)
 
-    objective = MarginCS(
+    objective = margin_cs(
         lambda_robust=lam,
         lambda_sensitive=lam_s,
         gamma_normal=gamma_n,
@@ -283,17 +290,17 @@ def test_weight_sensitive_one_ignores_the_costs_exactly(linear, x, family):
 @pytest.mark.parametrize("normal_term", ["normal", "all"])
 def test_margin_cs_without_sensitive_classes_is_macer_exactly(linear, x, normal_term, balanced):
     macer = Macer(lambda_robust=2.0, gamma=4.0)
-    margin_cs = MarginCS(
+    no_costs = margin_cs(
         lambda_robust=2.0, gamma_normal=4.0, normal_term=normal_term, balanced=balanced
     )
     zero = np.zeros((3, 3))
-    assert loss_of(margin_cs, linear, x, cost=zero) == loss_of(macer, linear, x, cost=zero)
+    assert loss_of(no_costs, linear, x, cost=zero) == loss_of(macer, linear, x, cost=zero)
 
 
 def test_pairwise_and_group_margins_agree_for_one_target(linear, x):
     cost = np.array([[0.0, 0, 5], [0, 0, 0], [0, 0, 0]])
     pair, group = (
-        loss_of(MarginCS(margin=margin), linear, x / 4, cost=cost)
+        loss_of(margin_cs(margin=margin), linear, x / 4, cost=cost)
         for margin in ("pairwise", "group")
     )
     assert pair == group
@@ -303,10 +310,38 @@ def test_each_class_of_a_normalised_uniform_row_counts_as_one_target(linear, x):
     """With 1 or 2 sensitive targets of any equal cost, the normalised costs sum to one."""
     for cost in (1.0, 7.0):
         full = cost * (1 - np.eye(3))
-        group = MarginCS(margin="group", normalize_costs=True)
-        unit = MarginCS(margin="group")
+        group = margin_cs(margin="group", normalize_costs="row")
+        unit = margin_cs(margin="group")
         normalised = loss_of(group, linear, x / 4, cost=full)
         assert normalised == pytest.approx(loss_of(unit, linear, x / 4, cost=1 - np.eye(3)))
+
+
+def test_the_published_values_are_one_call_away():
+    values = {
+        "lambda_robust": 3.0, "lambda_sensitive": 3.0, "gamma_normal": 4.0,
+        "gamma_sensitive": 16.0, "n_noise": 16, "inverse_temperature": 16.0,
+        "margin": "pairwise", "cross_entropy": "average", "normalize_costs": False,
+    }  # fmt: skip
+    published = MarginCS.published()
+    assert {name: getattr(published, name) for name in values} == values
+    assert MarginCS.published(n_noise=4, margin="group").get_params() == {
+        **published.get_params(), "n_noise": 4, "margin": "group",
+    }  # fmt: skip
+
+
+def test_the_unit_of_the_largest_cost_leaves_ratios_alone(linear, x):
+    dear = np.array([[0.0, 10, 0], [1, 0, 0], [0, 0, 0]])
+    objective = margin_cs(normalize_costs="largest")
+    expected = loss_of(margin_cs(normalize_costs=False), linear, x / 4, cost=dear / 10)
+    for unit in (1.0, 1000.0):
+        assert loss_of(objective, linear, x / 4, cost=unit * dear) == pytest.approx(expected)
+    # Costs of the examples come scaled to a mean of 1, and stay.
+    rows = torch.tensor(dear[Y])
+    own = [
+        loss_of(margin_cs(normalize_costs=unit), linear, x / 4, cost=dear, costs=rows)
+        for unit in ("largest", False)
+    ]
+    assert own[0] == own[1] > expected
 
 
 # Costs and masks ----------------------------------------------------------------------------------
@@ -315,7 +350,7 @@ def test_each_class_of_a_normalised_uniform_row_counts_as_one_target(linear, x):
 def test_cost_values_change_the_margin_loss_linearly(linear, x):
     cost = np.array([[0.0, 1, 0], [0, 0, 0], [0, 0, 0]])
     at_0, at_1, at_10 = (
-        loss_of(MarginCS(normal_term="all"), linear, x / 4, cost=c * cost) for c in (0, 1, 10)
+        loss_of(margin_cs(normal_term="all"), linear, x / 4, cost=c * cost) for c in (0, 1, 10)
     )
     assert at_1 > at_0
     assert at_10 - at_0 == pytest.approx(10 * (at_1 - at_0), rel=1e-5)
@@ -337,8 +372,8 @@ def test_only_sensitive_examples_get_the_sensitive_hinge(linear, x):
     """Margin-CS on a batch is the sum of Margin-CS on its halves, each masked for itself."""
     y = np.array([1, 1, 1, 0, 0, 0])
     weight_first, weight_last = np.repeat([1.0, 0.0], 3), np.repeat([0.0, 1.0], 3)
-    normal_only = MarginCS(lambda_sensitive=0.0)
-    with_sensitive = MarginCS(lambda_sensitive=5.0)
+    normal_only = margin_cs(lambda_sensitive=0.0)
+    with_sensitive = margin_cs(lambda_sensitive=5.0)
     args = (linear, x / 4, y)
     assert loss_of(with_sensitive, *args, weight_first) == loss_of(normal_only, *args, weight_first)
     assert loss_of(with_sensitive, *args, weight_last) > loss_of(normal_only, *args, weight_last)
@@ -377,7 +412,7 @@ def test_integer_weights_are_repetitions_up_to_the_batch_size(linear, x, objecti
 
 def test_the_logits_for_logging_are_the_log_of_the_averaged_prediction(linear, x):
     y = torch.as_tensor(Y)
-    output = MarginCS(n_noise=5)(linear, torch.as_tensor(x), y, context())
+    output = margin_cs(n_noise=5)(linear, torch.as_tensor(x), y, context())
     expected = softmax(noisy_logits(linear, x, 5), axis=-1).mean(1)
     np.testing.assert_allclose(output.logits.exp().numpy(), expected, rtol=1e-9)
     assert not output.logits.requires_grad
@@ -395,7 +430,7 @@ def test_every_name_gives_a_fresh_valid_object():
 
 
 def test_an_object_is_passed_through():
-    objective = MarginCS(lambda_sensitive=7.0)
+    objective = margin_cs(lambda_sensitive=7.0)
     assert resolve_objective(objective) is objective
 
 
@@ -428,14 +463,14 @@ def test_objectives_clone_and_set_params(name):
         (Macer(gamma=0.0), "gamma"),
         (Macer(lambda_robust=-1.0), "lambda_robust"),
         (Macer(inverse_temperature=float("nan")), "inverse_temperature"),
-        (MarginCS(gamma_normal=-1.0), "gamma_normal"),
-        (MarginCS(gamma_sensitive=float("inf")), "gamma_sensitive"),
-        (MarginCS(lambda_sensitive=-1.0), "lambda_sensitive"),
-        (MarginCS(margin="both"), "margin"),
-        (MarginCS(sensitive_lower=0), "sensitive_lower"),
-        (MarginCS(normal_term="none"), "normal_term"),
-        (MarginCS(balanced="yes"), "balanced"),
-        (MarginCS(microbatch=0), "microbatch"),
+        (margin_cs(gamma_normal=-1.0), "gamma_normal"),
+        (margin_cs(gamma_sensitive=float("inf")), "gamma_sensitive"),
+        (margin_cs(lambda_sensitive=-1.0), "lambda_sensitive"),
+        (margin_cs(margin="both"), "margin"),
+        (margin_cs(sensitive_lower=0), "sensitive_lower"),
+        (margin_cs(normal_term="none"), "normal_term"),
+        (margin_cs(balanced="yes"), "balanced"),
+        (margin_cs(microbatch=0), "microbatch"),
         (SmoothAdv(eps_attack=0.0), "eps_attack"),
         (SmoothAdv(n_steps=0), "n_steps"),
         (SmoothAdv(step_size=-1.0), "step_size"),

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from statsmodels.stats.proportion import proportion_confint
 
 from smoothcs import (
@@ -19,9 +19,12 @@ from smoothcs import (
     CostSensitiveSmoothedClassifier,
     certify_votes,
 )
+from smoothcs.certification import largest_radius
 from smoothcs.modules import MLP
 from smoothcs.plotting import (
     CertifiedAccuracyDisplay,
+    CertifiedBillDisplay,
+    FrontierDisplay,
     RadiusDistributionDisplay,
     RobustErrorDisplay,
     VotesDisplay,
@@ -29,6 +32,7 @@ from smoothcs.plotting import (
 from smoothcs.plotting._accuracy import confidence_band
 from smoothcs.plotting._common import distance
 from smoothcs.plotting._votes import in_words
+from smoothcs.tuning import tune_decision
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -450,3 +454,99 @@ def test_a_missing_matplotlib_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"pip install smoothcs\[plot\]"):
         CertifiedAccuracyDisplay.from_certificates(make_certificates())
+
+
+# ---------------------------------------------------------------- ceilings, single points, labels
+
+
+def test_the_ceiling_of_n_and_alpha_is_drawn():
+    certificates = make_certificates()
+    most = largest_radius(1000, 0.001, 0.5, bound="closed-form")
+    curve = CertifiedAccuracyDisplay.from_certificates(certificates)
+    radii = RadiusDistributionDisplay.from_certificates(certificates)
+    bill = CertifiedBillDisplay.from_certificates(certificates)
+    for display in (curve, radii, bill):
+        assert list(display.ceiling_.get_xdata()) == [most, most]
+        assert display.ax_.get_xlim()[1] >= most
+        assert any("n and alpha" in text.get_text() for text in display.ax_.texts)
+    assert certificates.radius_standard.max() <= most
+
+
+def test_models_with_the_same_ceiling_share_the_line():
+    _, ax = plt.subplots()
+    first, second = (
+        CertifiedAccuracyDisplay.from_certificates(make_certificates(seed=s), ax=ax)
+        for s in range(2)
+    )
+    assert first.ceiling_ is second.ceiling_
+    assert len(ax.texts) == 1
+
+
+def test_interrupted_certificates_have_no_ceiling():
+    nothing = certify_votes(
+        [[0, 0, 0]], [[0, 0, 0]], sigma=0.5, n=[0], y=["cat"], classes=CLASSES, cost_matrix=COSTS
+    )
+    display = CertifiedAccuracyDisplay.from_certificates(nothing)
+    assert display.ceiling_ is None
+    assert RadiusDistributionDisplay.from_certificates(nothing).ceiling_ is None
+
+
+@pytest.mark.parametrize("display", [CertifiedAccuracyDisplay, CertifiedBillDisplay])
+def test_a_curve_of_one_point_can_be_seen(display):
+    certificates = make_certificates()
+    assert display.from_certificates(certificates, eps=[0.2]).line_.get_marker() == "o"
+    assert display.from_certificates(certificates, eps=[0.2, 0.3]).line_.get_marker() == "None"
+    assert display.from_certificates(certificates, eps=[0.2], marker="s").line_.get_marker() == "s"
+
+
+def test_a_frontier_of_one_point_can_be_seen():
+    votes = np.tile([[0, 100], [100, 0]], (30, 1))
+    tuned = tune_decision(votes, [1, 0] * 30, [[0, 0], [1, 0]], eps=0.1, sigma=0.5)
+    display = FrontierDisplay.from_tuned(tuned)
+    for line in (display.line_, display.in_sample_):
+        assert len(np.unique(np.column_stack(line.get_data()), axis=0)) == 1
+        assert line.get_marker() != "None"
+
+
+def test_labels_with_dollars_and_escapes_are_text():
+    classes = ["$\\frac{$", "$b$", "\x1b[31m"]
+    certificates = certify_votes(
+        [[90, 10, 0]], [[900, 90, 10]], sigma=0.5, y=["$b$"], classes=classes,
+        cost_matrix={("$b$", "$\\frac{$"): 2.0},
+    )  # fmt: skip
+    for display in (
+        RobustErrorDisplay.from_certificates(certificates, eps=0.1),
+        VotesDisplay.from_certificates(certificates, x=[1.0], feature_names=["$_$"]),
+        CertifiedBillDisplay.from_certificates(certificates),
+    ):
+        display.figure_.canvas.draw()
+
+
+# ---------------------------------------------------------------- one unbatched input
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (1, 4, 4), (3, 4, 4)])
+def test_votes_of_one_unbatched_image(shape):
+    clf = CostSensitiveSmoothedClassifier.from_module(
+        lambda x: (x.mean(axis=tuple(range(1, x.ndim))) > 0).astype(int),
+        classes=["no", "yes"], sigma=0.5, n_estimation=100, random_state=0,
+    )  # fmt: skip
+    clf.input_shape_ = shape
+    X = np.random.default_rng(0).standard_normal((3, *shape))
+    one = VotesDisplay.from_estimator(clf, X[1], "yes")
+    same = VotesDisplay.from_estimator(clf, X, ["yes"] * 3, index=1)
+    np.testing.assert_array_equal(one.certificate.votes, same.certificate.votes)
+    assert one.image_ is not None
+    assert one.certificate.y == "yes"
+    torch_one = VotesDisplay.from_estimator(clf, torch.from_numpy(X[1]), ["yes"])
+    np.testing.assert_array_equal(one.certificate.votes, torch_one.certificate.votes)
+
+
+def test_votes_of_one_row_of_a_frame_through_a_pipeline(classifier):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(X_LINE, columns=["a", "b"])
+    scaler = StandardScaler().set_output(transform="pandas").fit(frame)
+    pipe = make_pipeline(scaler, classifier)
+    one = VotesDisplay.from_estimator(pipe, frame.iloc[2], "yes")
+    same = VotesDisplay.from_estimator(pipe, frame, Y_LINE, index=2)
+    np.testing.assert_array_equal(one.certificate.votes, same.certificate.votes)

@@ -207,6 +207,7 @@ def test_costs_are_those_of_the_bill(loans):
     assert FrontierDisplay.from_estimator(limited).ax_.get_ylabel() == "Clean cost"
 
 
+@pytest.mark.filterwarnings("ignore::smoothcs.exceptions.UninformativeWarning")
 def test_examples_of_weight_zero_are_left_out(loans):
     X, y, _ = loans
     weight = np.ones(100)
@@ -217,6 +218,8 @@ def test_examples_of_weight_zero_are_left_out(loans):
     assert clf.score(X, y, sample_weight=weight) == clf.score(X[weight > 0], y[weight > 0])
 
 
+@pytest.mark.filterwarnings("ignore:this search compares candidates by rob_cs alone")
+@pytest.mark.filterwarnings("ignore::smoothcs.exceptions.UninformativeWarning")
 def test_metadata_reach_the_last_step_of_a_pipeline_and_pass_through_searches(loans):
     X, y, costs = loans
     inside = smoothed(objective="bill")
@@ -238,6 +241,7 @@ def test_metadata_reach_the_last_step_of_a_pipeline_and_pass_through_searches(lo
         assert np.isfinite(scores["test_score"]).all()
 
 
+@pytest.mark.filterwarnings("ignore::smoothcs.exceptions.UninformativeWarning")
 def test_models_that_answer_labels_get_weights_of_votes(loans):
     X, y, _ = loans
     probabilities = LogisticRegression().fit(X, y)

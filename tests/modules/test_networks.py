@@ -137,3 +137,45 @@ def test_normalize_refuses_another_number_of_channels():
     with pytest.raises(ValueError, match="mean has 3 entries for inputs of shape"):
         normalize(torch.zeros(2, 1, 4, 4))
     assert modules.Normalize(0.5, 0.5)(torch.zeros(2, 5)).shape == (2, 5)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 8, 8), (2, 13, 31), (1, 4, 63)])
+def test_conv_net_normalises_after_every_hidden_layer(shape):
+    module = modules.conv_net(shape, 5)
+    kinds = [type(layer) for layer in module]
+    for place, kind in enumerate(kinds[:-1]):
+        if kind in (nn.Conv2d, nn.Linear):
+            assert kinds[place + 1] in (nn.BatchNorm2d, nn.BatchNorm1d)
+            assert kinds[place + 2] is nn.ReLU
+    assert module(torch.randn(3, *shape)).shape == (3, 5)
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (1, 3, 28), (0, 8, 8)])
+def test_conv_net_refuses_what_is_no_image(shape):
+    with pytest.raises(ValueError, match="input_shape must be"):
+        modules.conv_net(shape, 2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [
+        ((30,), modules.MLP),
+        ((28, 28), modules.MLP),
+        ((28, 28, 3), modules.MLP),  # channels last: no image of 28 x 3
+        ((1, 7, 7), modules.MLP),
+        ((3, 4, 5, 6), modules.MLP),
+        ((1, 8, 8), nn.Conv2d),
+        ((3, 63, 100), nn.Conv2d),
+    ],
+)
+def test_the_default_is_sized_from_the_data(shape, kind):
+    module = modules.default_module(shape, 3)
+    assert isinstance(module, kind) or isinstance(module[0], kind)
+    assert any(isinstance(layer, nn.BatchNorm1d) for layer in module)
+    assert module.eval()(torch.zeros(2, *shape)).shape == (2, 3)
+
+
+def test_the_default_for_large_images_is_a_resnet():
+    module = modules.default_module((2, 64, 64), 3)
+    assert n_parameters(module) == n_parameters(modules.resnet18(3, in_channels=2))
+    assert modules.default_module((9,), 2, hidden=(4,))[1].out_features == 4

@@ -1,0 +1,101 @@
+"""How long training is, and how its learning rate moves."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+from skorch.callbacks import Callback, LRScheduler
+
+from smoothcs._validation import check_integer
+
+COPIES = 48
+MIN_EPOCHS = 24
+MIN_STEPS = 1500
+
+
+def resolve_epochs(max_epochs: Any, n_examples: int, batch_size: int, objective: Any = None) -> int:
+    """Return the number of epochs.
+
+    "auto": every example is seen in 48 noisy copies, however many the objective draws at a time,
+    but in 24 epochs at least, and in 1,500 steps at least, for a small table has few in an epoch.
+
+    Examples
+    --------
+    >>> resolve_epochs("auto", 60_000, 64), resolve_epochs("auto", 150, 64)
+    (48, 500)
+    """
+    if not (isinstance(max_epochs, str) and max_epochs == "auto"):
+        if isinstance(max_epochs, str):
+            raise ValueError(f"max_epochs must be 'auto' or an integer >= 1; got {max_epochs!r}.")
+        return check_integer("max_epochs", max_epochs)
+    epochs = max(MIN_EPOCHS, COPIES // getattr(objective, "n_noise", 1))
+    return max(epochs, math.ceil(MIN_STEPS / math.ceil(n_examples / batch_size)))
+
+
+class OneCycle(Callback):
+    """Learning rate per step: linear to ``lr`` over a fifth, then a cosine to 0 ([Smith19]_).
+
+    One cycle spans the epochs of one ``fit``; a warm start begins another.
+
+    References
+    ----------
+    .. [Smith19] Smith and Topin, "Super-convergence: very fast training of neural networks using
+       large learning rates", SPIE 2019.
+    """
+
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Start the cycle."""
+        self.step_, self.n_steps_ = 0, 0
+        for group in net.optimizer_.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+
+    def on_epoch_begin(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
+        """Count the steps of the cycle, now that a ``train_split`` has taken its share."""
+        if self.n_steps_ == 0:
+            batches = len(net.get_iterator(dataset_train, training=True))
+            self.n_steps_ = max(1, net.max_epochs * batches)
+
+    def on_batch_begin(self, net: Any, training: bool = False, **kwargs: Any) -> None:
+        """Set the learning rate of the step."""
+        if not training:
+            return
+        self.step_ += 1
+        factor = one_cycle(min(self.step_ / self.n_steps_, 1.0))
+        for group in net.optimizer_.param_groups:
+            group["lr"] = factor * group["initial_lr"]
+
+
+def one_cycle(share: float) -> float:
+    """Return the share of the largest learning rate when this share of all steps is reached."""
+    if share < 0.2:
+        return share / 0.2
+    return 0.5 * (1.0 + math.cos(math.pi * (share - 0.2) / 0.8))
+
+
+def check_schedule(schedule: Any) -> None:
+    """Refuse what is no schedule."""
+    named = schedule is None or (isinstance(schedule, str) and schedule == "one-cycle")
+    if not named and not isinstance(schedule, Callback):
+        raise ValueError(
+            "lr_schedule must be 'one-cycle', None or a skorch callback such as LRScheduler(...); "
+            f"got {schedule!r}."
+        )
+
+
+def all_callbacks(clf: Any) -> list[Any]:
+    """Return copies of the callbacks of a classifier, its schedule last.
+
+    Where the user's own callbacks move the learning rate, "one-cycle" stands back.
+    """
+    callbacks = copy.deepcopy(list(clf.callbacks or []))
+    schedule = getattr(clf, "lr_schedule", None)
+    if schedule is None:
+        return callbacks
+    if not isinstance(schedule, str):
+        return [*callbacks, copy.deepcopy(schedule)]
+    given = [c[1] if isinstance(c, tuple) else c for c in callbacks]
+    if any(isinstance(c, LRScheduler) for c in given):
+        return callbacks
+    return [*callbacks, OneCycle()]

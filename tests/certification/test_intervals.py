@@ -1,0 +1,150 @@
+"""Intervals where inputs come in groups: what they are of, and how often they cover."""
+
+import warnings
+
+import numpy as np
+import pytest
+from _small import X, Y, convex, fit, tune
+from sklearn.model_selection import GroupKFold, cross_validate
+
+import smoothcs
+from smoothcs import certified_scorer, certify_votes
+from smoothcs.certification._intervals import MEANS, SHARES
+from smoothcs.plotting._accuracy import confidence_band
+from smoothcs.sequential import KINDS
+
+# Models are trained as little as the claims about them need.
+pytestmark = pytest.mark.filterwarnings("ignore::smoothcs.exceptions.UninformativeWarning")
+
+GROUPS = np.array([f"patient {i // 3}" for i in range(36)])
+
+
+@pytest.fixture(scope="module")
+def clf():
+    return fit(max_epochs=8)
+
+
+@pytest.mark.parametrize("own_costs", [False, True])
+@pytest.mark.parametrize("name", SHARES + MEANS)
+def test_a_weighted_metric_is_what_its_rows_sum_to(clf, name, own_costs):
+    rng = np.random.default_rng(0)
+    costs = None
+    if own_costs:
+        costs = rng.lognormal(size=(36, 3, 3)) * (1 - np.eye(3))
+    weight = rng.integers(1, 4, 36).astype(float)
+    for c in (clf.certify(X, Y, costs=costs), clf.certify_at(X, Y, 0.3, kinds=KINDS, costs=costs)):
+        report = c.report(0.3, weight)
+        low, high = c.intervals(0.3, names=[name], sample_weight=weight, groups=GROUPS)[name]
+        assert low <= report[name] <= high
+        rows, saved = c._columns(name, 0.3)
+        total = weight @ rows
+        value = 1 - total[0] / total[1:].min() if saved else total[0] / total[1]
+        assert value == pytest.approx(report[name])
+
+
+def test_equal_groups_leave_no_doubt_and_shares_of_1_do():
+    votes = np.array([[900, 100], [500, 500]] * 10)
+    c = certify_votes(votes, votes, sigma=0.5, y=np.zeros(20, int))
+    pairs = np.repeat(np.arange(10), 2)
+    assert c.intervals(0.1, groups=pairs, names=["rob_cs"]) == {"rob_cs": (0.5, 0.5)}
+    # Ten groups without a failure may come of a population where a third of the groups fail.
+    sure = certify_votes(votes[::2], votes[::2], sigma=0.5, y=np.zeros(10, int))
+    low, high = sure.intervals(0.1, names=["rob_cs"])["rob_cs"]
+    assert low == pytest.approx(0.025 ** (1 / 10))
+    assert high == 1.0
+
+
+def simulated(rng, n_groups=40, size=10):
+    """Certificates of groups, each with a chance of its own to be certified: 1/2 on average."""
+    chance = np.repeat(rng.beta(0.7, 0.7, n_groups), size)
+    held = rng.random(len(chance)) < chance
+    votes = np.where(held[:, None], [950, 50], [500, 500])
+    groups = np.repeat(np.arange(n_groups), size)
+    return certify_votes(votes, votes, sigma=0.5, y=0 * groups, bound="closed-form"), groups
+
+
+def test_intervals_over_groups_cover_where_intervals_over_inputs_do_not():
+    rng = np.random.default_rng(0)
+    covered = {"groups": 0, "inputs": 0}
+    ratio = []
+    for _ in range(300):
+        c, groups = simulated(rng)
+        low, high = c.intervals(0.3, groups=groups, names=["rob_cs"], n_resamples=300)["rob_cs"]
+        covered["groups"] += low <= 0.5 <= high
+        below, above = confidence_band(np.array([c.rob_cs(0.3)]), len(c), 0.95)
+        covered["inputs"] += below[0] <= 0.5 <= above[0]
+        ratio.append((high - low) / (above[0] - below[0]))
+    assert 0.92 <= covered["groups"] / 300 <= 0.98
+    assert covered["inputs"] / 300 < 0.75
+    assert 1.7 < np.mean(ratio) < 2.7
+
+
+def test_a_report_has_intervals_if_groups_are_given(clf):
+    plain = clf.certified_report(X, Y, eps=0.3)
+    report = clf.certified_report(X, Y, eps=0.3, groups=GROUPS)
+    assert report["n_groups"] == 12
+    assert {name for name in report if name in SHARES + MEANS} == set(report["intervals"])
+    for name, (low, high) in report["intervals"].items():
+        assert low <= report[name] <= high
+        assert plain[name] == report[name]
+    assert "intervals" not in plain
+    assert report["intervals"] == clf.certified_report(X, Y, eps=0.3, groups=GROUPS)["intervals"]
+    tuned = tune()
+    assert smoothcs.certified_report(tuned, X, Y, groups=GROUPS)["n_groups"] == 12
+    radii = fit(bound="closed-form").certified_report(X, Y, groups=GROUPS)
+    assert radii["intervals"]["rob_cs"][0] <= radii["rob_cs"]
+    exact = convex().certified_report(X, Y, groups=GROUPS)["intervals"]
+    assert exact["certified_accuracy"][0] <= exact["certified_accuracy"][1]
+
+
+def test_intervals_of_many_radii(clf):
+    c = clf.certify(X, Y)
+    eps = np.array([0.1, 0.3, 0.6])
+    for name in ("rob_cs", "rob_cost", "certified_accuracy"):
+        low, high = c.intervals(eps, groups=GROUPS, names=[name])[name]
+        values = getattr(c, name)(eps)
+        assert (low <= values).all()
+        assert (values <= high).all()
+        at_one = c.intervals(0.3, groups=GROUPS, names=[name])[name]
+        assert (low[1], high[1]) == pytest.approx(at_one)
+
+
+def test_what_was_not_decided_has_no_interval(clf):
+    c = clf.certify_at(X, Y, 0.3, kinds=("group",))
+    assert set(c.intervals(groups=GROUPS)) == {"rob_cs"}
+    with pytest.raises(ValueError, match="certified_pair was not asked for"):
+        c.intervals(groups=GROUPS, names=["rob_cost"])
+    with pytest.raises(ValueError, match="eps=0.7 was not decided"):
+        c.intervals(0.7, groups=GROUPS)
+    with pytest.raises(ValueError, match="sample_weight must hold 36 finite numbers"):
+        c.intervals(groups=GROUPS, sample_weight=-np.ones(36))
+    apart = clf.certify(X, Y, simultaneous=False).intervals(0.3, groups=GROUPS)
+    assert "rob_cost" in apart
+    assert "mean_bill" not in apart
+    harmless = clf.certify(X[Y == 2], Y[Y == 2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isnan(harmless.intervals(0.3, names=["rob_cs"])["rob_cs"]).all()
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        (GROUPS[:5], "one label per input, 36; got 5"),
+        (np.zeros(36), "at least 2 groups; got 1"),
+        (np.zeros((36, 2)), "groups must be a 1-D array"),
+        ([None, *GROUPS[1:]], "a group for every input; got None or nan"),
+        (np.r_[np.nan, np.arange(35)], "a group for every input; got None or nan"),
+    ],
+)
+def test_groups_are_checked(clf, groups, message):
+    with pytest.raises(ValueError, match=message):
+        clf.certified_report(X, Y, groups=groups)
+
+
+def test_folds_by_group_and_certified_scorers():
+    scores = cross_validate(
+        fit(), X, Y, groups=GROUPS, cv=GroupKFold(3), scoring=certified_scorer(0.3),
+        error_score="raise",
+    )  # fmt: skip
+    assert np.isfinite(scores["test_rob_cs"]).all()
