@@ -105,7 +105,7 @@ for ax, (task, (data, costs, sigma)) in zip(axes, tasks.items(), strict=True):
     sensitive = costs.sensitive_mask(data[3])
     eps = np.linspace(0, 3 * sigma, 100)
     for method, style in styles.items():
-        clf = models[task, method].set_params(n_estimation=5_000, bound="closed-form")
+        clf = models[task, method].set_params(n_estimation=2_000, bound="closed-form")
         certificates = clf.certify(data[1][sensitive], data[3][sensitive], cost_matrix=costs)
         ax.plot(eps, certificates.rob_cs(eps), style, label=method)
     ax.set(title=task, xlabel="l2 radius eps (units of X)", ylim=(0, 1))

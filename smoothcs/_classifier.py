@@ -151,6 +151,9 @@ class CostSensitiveSmoothedClassifier(
     decision_costs : see ``cost_matrix``, default=None
         Costs by which "min-cost" decides; ``CostMatrix(...).with_default(1.0)`` fills free
         mistakes. A plain array may have a diagonal that is not 0: what a right answer costs.
+    temperature : float, default=1.0
+        Where ``decision`` acts on scores: logits, or logarithms of probabilities, are divided by it
+        first. :func:`smoothcs.tuning.fit_temperature` finds it on held-out data.
     abstain_label : label, "auto" or None, default="auto"
         What ``predict`` returns where the vote is too close to call. "auto": -1 for numbers,
         "abstain" for strings. None: never abstain.
@@ -259,6 +262,7 @@ class CostSensitiveSmoothedClassifier(
         bound: str = "exact",
         decision: Any = None,
         decision_costs: Any = None,
+        temperature: float = 1.0,
         noise_scale: Any = None,
         n_copies: int = 10,
         abstain_label: Any = "auto",
@@ -290,6 +294,7 @@ class CostSensitiveSmoothedClassifier(
         self.bound = bound
         self.decision = decision
         self.decision_costs = decision_costs
+        self.temperature = temperature
         self.noise_scale = noise_scale
         self.n_copies = n_copies
         self.abstain_label = abstain_label
@@ -348,7 +353,11 @@ class CostSensitiveSmoothedClassifier(
             data = check_training_data(self, X, y, sample_weight, costs, reset=not warm)
             abstain_label = resolve_abstain_label(self.abstain_label, data.classes)
             decision = read_decision(
-                self.decision, data.cost_matrix, self.decision_costs, costs is not None
+                self.decision,
+                data.cost_matrix,
+                self.decision_costs,
+                costs is not None,
+                self.temperature,
             )
             self._check_votes(decision)
             scale = self._scale()
@@ -1057,8 +1066,13 @@ class CostSensitiveSmoothedClassifier(
 
     def _decision(self, costs: Any = None) -> WeightedVotes:
         """Return how scores and votes become a label, tied to the classes."""
-        own = costs is not None
-        return read_decision(self.decision, self.cost_matrix_, self.decision_costs, own)
+        return read_decision(
+            self.decision,
+            self.cost_matrix_,
+            self.decision_costs,
+            costs is not None,
+            self.temperature,
+        )
 
     def set_params(self, **params: Any) -> Any:
         """Set parameters; ``objective__...`` also reaches an objective given by name."""

@@ -83,7 +83,7 @@ def estimator(
         model = HistGradientBoostingClassifier(
             categorical_features=categories or None, early_stopping=True, max_iter=60
         )
-        return CostSensitiveSmoothedClassifier(model, objective="gaussian", **shared)
+        return CostSensitiveSmoothedClassifier(model, **shared)
     params = NETS[base]
     # Few rows are soon known by heart, and a net that is sure of everything prices nothing well.
     epochs = int(np.clip(n_rows / 30, 15, 40)) * (3 if params.get("members", 1) > 1 else 1)

@@ -114,6 +114,8 @@ def shortlist(
 
     Only these get further seeds, weights of scores and test votes.
     """
+    if len(pool) == 1:
+        return pool
     picks = [
         choose(store, task, pool, 0, floor, rule).candidate
         for floor in floors

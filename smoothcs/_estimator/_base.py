@@ -41,7 +41,8 @@ def _rule_id(rule: Rule) -> str:
     """Return what a rule decides by, to the last bit: files of votes are known by it."""
     values = rule.weights if isinstance(rule, WeightedScores) else rule.costs
     exact = "of each example" if values is None else np.asarray(values, np.float64).tobytes().hex()
-    return f"{type(rule).__name__} {exact}"
+    tempered = "" if rule.temperature == 1.0 else f" temperature {rule.temperature.hex()}"
+    return f"{type(rule).__name__} {exact}{tempered}"
 
 
 class DecidedModule(nn.Module):
@@ -56,7 +57,7 @@ class DecidedModule(nn.Module):
         super().__init__()
         self.module = module
         self.input_shape, self.n_classes, self.own_costs = input_shape, n_classes, rule.needs_costs
-        self.rule_id = _rule_id(rule)
+        self.rule_id, self.temperature = _rule_id(rule), rule.temperature
         log_weights = costs = None
         if isinstance(rule, WeightedScores):
             log_weights = torch.as_tensor(np.log(rule.weights), dtype=torch.float32)
@@ -74,6 +75,8 @@ class DecidedModule(nn.Module):
             costs = x[:, size:].unflatten(1, (self.n_classes, self.n_classes))
             x = x[:, :size].contiguous().unflatten(1, self.input_shape)
         logits = check_logits(self.module(x), len(x), self.n_classes)
+        if self.temperature != 1.0:
+            logits = logits / self.temperature
         if self.log_weights is not None:
             return logits + self.log_weights.float()
         assert costs is not None  # of the example or of all
@@ -116,6 +119,9 @@ class DecidedScores:
                 "a decision by scores needs probabilities, >= 0 and of sum 1, from a base "
                 f"classifier that is no nn.Module; got {p[wrong][0].tolist()}."
             )
+        if self.rule.temperature != 1.0:
+            p = p ** (1.0 / self.rule.temperature)
+            p /= p.sum(axis=1, keepdims=True)
         return self.rule.adjusted(p, costs)
 
 

@@ -51,8 +51,8 @@ def largest_radius(
     """
     n = check_integer("n", n)
     each = np.asarray(weights, dtype=np.float64)
-    # The heaviest class against the lightest; with a third class, the bounds of the exact test are a
-    # little looser, and no radius may exceed this one.
+    # The heaviest class against the lightest. With a third class the exact test is a little looser,
+    # and no radius may exceed this one.
     unanimous = [[n, 0]]
     best = certify_votes(
         unanimous,

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothcs._validation import check_positive
 from smoothcs.cost import CostMatrix, as_cost_matrix
 from smoothcs.decision._votes import WeightedVotes, as_decision, check_weights
 
@@ -29,19 +30,21 @@ class WeightedScores:
     ----------
     weights : ndarray of float64 of shape (m,)
         Weights > 0 in the order of the classes; only their ratios matter.
+    temperature : float, default=1.0
+        By which logits (the logarithms of probabilities) are divided before the rule acts.
     """
 
     needs_costs = False
 
-    def __init__(self, weights: NDArray[np.float64]) -> None:
-        self.weights = weights
+    def __init__(self, weights: NDArray[np.float64], temperature: float = 1.0) -> None:
+        self.weights, self.temperature = weights, temperature
 
     def adjusted(self, scores: NDArray[Any], costs: Any = None) -> NDArray[Any]:
         """Return the weighted scores (b, m); ``costs`` are ignored."""
         return scores * self.weights
 
     def __repr__(self) -> str:
-        return f"WeightedScores({self.weights.tolist()})"
+        return f"WeightedScores({self.weights.tolist()}{_said(self.temperature)})"
 
 
 class MinCost:
@@ -51,14 +54,16 @@ class MinCost:
     ----------
     costs : ndarray of float64 of shape (m, m) or None
         ``costs[k, j]`` is the cost of calling a k a j; None if every input has its own.
+    temperature : float, default=1.0
+        As in :class:`WeightedScores`.
 
     References
     ----------
     .. [Elkan01] C. Elkan, "The foundations of cost-sensitive learning", IJCAI 2001.
     """
 
-    def __init__(self, costs: NDArray[np.float64] | None) -> None:
-        self.costs = costs
+    def __init__(self, costs: NDArray[np.float64] | None, temperature: float = 1.0) -> None:
+        self.costs, self.temperature = costs, temperature
 
     @property
     def needs_costs(self) -> bool:
@@ -72,13 +77,20 @@ class MinCost:
         return -(scores[:, None, :] @ costs)[:, 0]
 
     def __repr__(self) -> str:
-        return (
-            "MinCost(of each example)" if self.costs is None else f"MinCost({self.costs.tolist()})"
-        )
+        costs = "of each example" if self.costs is None else self.costs.tolist()
+        return f"MinCost({costs}{_said(self.temperature)})"
+
+
+def _said(temperature: float) -> str:
+    return "" if temperature == 1.0 else f", temperature={temperature:g}"
 
 
 def read_decision(
-    decision: Any, cost_matrix: CostMatrix, decision_costs: Any = None, own_costs: bool = False
+    decision: Any,
+    cost_matrix: CostMatrix,
+    decision_costs: Any = None,
+    own_costs: bool = False,
+    temperature: Any = 1.0,
 ) -> WeightedVotes:
     """Read what the ``decision`` of an estimator accepts.
 
@@ -93,6 +105,8 @@ def read_decision(
         only what a mistake costs more than the truth matters.
     own_costs : bool, default=False
         Whether every input brings costs of its own, which then come first.
+    temperature : float, default=1.0
+        By which logits are divided before a rule acts on their softmax.
 
     Returns
     -------
@@ -115,16 +129,17 @@ def read_decision(
     MinCost([[0.0, 1.0], [10.0, 0.0]])
     """
     labels = cost_matrix.labels
+    temperature = check_positive("temperature", temperature)
     if isinstance(decision, str) and decision == "min-cost":
         costs = None if own_costs else _full_costs(cost_matrix, decision_costs)
-        return WeightedVotes.equal(len(labels), inside=MinCost(costs))
+        return WeightedVotes.equal(len(labels), inside=MinCost(costs, temperature))
     if decision is None or isinstance(decision, str | WeightedVotes):
         found = as_decision(decision, labels)
         _check_inside(found.inside)
         return found
     if isinstance(decision, Mapping) or np.ndim(decision) == 1 or hasattr(decision, "to_dict"):
         weights = check_weights(decision, labels.tolist(), "decision")
-        return WeightedVotes.equal(len(labels), inside=WeightedScores(weights))
+        return WeightedVotes.equal(len(labels), inside=WeightedScores(weights, temperature))
     raise TypeError(
         "decision must be None, 'argmax', 'min-cost', weights of scores (an array or a dict by "
         f"label) or WeightedVotes(...); got {decision!r}."

@@ -106,6 +106,8 @@ class Case:
         How many inputs are voted on, and how often.
     names : sequence of str or None
         Of the columns.
+    costs : ndarray (n, m, m) or None
+        Costs of each example.
     """
 
     clf: Any
@@ -117,6 +119,7 @@ class Case:
     max_inputs: int
     n_votes: int
     names: Any = None
+    costs: NDArray[np.float64] | None = None
 
     def rows(self, at_most: int) -> NDArray[np.intp]:
         """Return positions of inputs, spread evenly."""

@@ -98,11 +98,12 @@ def diagnose(
         raise ValueError(f"eps must be one number; got {eps!r}.")
     drawn = 0
     chosen = _taken(inputs, rows)
+    own = None if own is None else own[rows]
 
     def draw(at: NDArray[np.intp], n: int) -> NDArray[np.int64]:
         nonlocal drawn
         drawn += n * len(at)
-        draw_some = clf._draw(chosen[at], None if own is None else own[rows][at])
+        draw_some = clf._draw(chosen[at], None if own is None else own[at])
         votes: NDArray[np.int64] = draw_some(n, purpose="selection")
         return votes
 
@@ -116,6 +117,7 @@ def diagnose(
         check_integer("max_inputs", max_inputs),
         check_integer("n_votes", n_votes),
         getattr(clf, "feature_names_in_", None),
+        own,
     )
     found = []
     for code in sorted(set(CHECKS) - set(ignore)):

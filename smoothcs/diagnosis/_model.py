@@ -25,7 +25,8 @@ def constant_classifier(case: Case) -> Answer:
         return passed(f"{found}; with y, accuracy is compared as well.")
     y = case.y[case.voted]
     found = f"accuracy is {np.mean(given == y):.3f}, and {found}"
-    reason = uninformative(y, given, clf.cost_matrix_)
+    costs = None if case.costs is None else case.costs[case.voted]
+    reason = uninformative(y, given, clf.cost_matrix_, costs=costs)
     if reason is not None:
         return Answer("issue", f"{reason} {found[0].upper()}{found[1:]}.")
     return passed(f"{found}.")
@@ -52,7 +53,7 @@ def batch_normalisation(case: Case) -> Answer:
             f"layer {training[0]!r} is in train mode, in which its answers depend on the batch; "
             "what is certified is eval mode. Call module.eval() before it is used elsewhere.",
         )
-    return passed(f"{len(layers)} layers, all in eval mode." if layers else "there is none.")
+    return passed("all of it is in eval mode." if layers else "there is none.")
 
 
 def _is_batch_norm(part: Any) -> bool:

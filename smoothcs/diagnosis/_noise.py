@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 
@@ -47,8 +48,7 @@ def reach_of_the_votes(case: Case) -> Answer:
     n, level = clf.n_estimation, clf.alpha
     if clf.bound == "exact":  # scores look at the votes as they come, and pay for each look
         level = float(look_schedule(n, clf.alpha)[1][-1])
-    weights = clf._decision(np.empty(0)).align(clf.classes_).weights
-    most = largest_radius(n, level, clf.sigma, weights=weights, bound=clf.bound)
+    most = _reach(clf, level)
     found = f"n_estimation={n} votes at alpha={clf.alpha:g} reach {most:.4g}; eps is {case.eps:g}"
     if case.eps >= most:
         return Answer(
@@ -100,8 +100,7 @@ def radii_at_the_ceiling(case: Case) -> Answer:
     n = min(clf.n_estimation, CEILING_VOTES)
     votes = case.draw(rows, n)
     share = float((votes.max(axis=1) == n).mean())
-    weights = clf._decision(np.empty(0)).align(clf.classes_).weights
-    most = largest_radius(clf.n_estimation, clf.alpha, clf.sigma, weights=weights, bound=clf.bound)
+    most = _reach(clf, clf.alpha)
     found = f"{share:.0%} of {len(rows)} inputs have {n} equal votes"
     if share > 0.5:
         return Answer(
@@ -110,3 +109,12 @@ def radii_at_the_ceiling(case: Case) -> Answer:
             f"{most:.4g}. Read them as 'at least', or raise n_estimation.",
         )
     return passed(f"{found}; radii end at {most:.4g}.")
+
+
+def _reach(clf: Any, level: float) -> float:
+    """Return the largest radius that the votes can certify at this level, 0 if there is none."""
+    weights = clf._decision(np.empty(0)).align(clf.classes_).weights
+    try:
+        return largest_radius(clf.n_estimation, level, clf.sigma, weights=weights, bound=clf.bound)
+    except ValueError:  # too few votes
+        return 0.0

@@ -146,11 +146,8 @@ def draw_curve(
 def mark_single_point(line: Any) -> None:
     """Give a line whose points are all the same a marker, without which it cannot be seen."""
     points = np.column_stack(line.get_data())
-    if (
-        len(points)
-        and (points == points[0]).all()
-        and line.get_marker() in ("None", "none", "", None)
-    ):
+    unmarked = line.get_marker() in ("None", "none", "", None)
+    if unmarked and len(points) and (points == points[0]).all():
         line.set(marker="o", markersize=6, clip_on=False)
 
 
@@ -179,12 +176,14 @@ def draw_ceiling(ax: Any, ceiling: float | None) -> Any:
 _CEILING = "smoothcs-ceiling"
 
 
+def printable(text: str) -> str:
+    """Replace characters that are no text, such as those that act on a terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def plain_text(label: Any) -> str:
     """Write a label such that matplotlib takes no dollar sign in it for mathematics."""
-    shown = "".join(
-        c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in str(label)
-    )
-    return shown.replace("$", r"\$")
+    return "\n".join(map(printable, str(label).split("\n"))).replace("$", r"\$")
 
 
 def ascending(eps: ArrayLike) -> NDArray[np.float64]:

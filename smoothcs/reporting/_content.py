@@ -55,7 +55,7 @@ def describe_model(clf: Any, c: Certificates) -> dict[str, str]:
         "Key of the noise": "made from random_state, hence foreseeable"
         if clf.random_state is not None
         else "secret, drawn at fit",
-        "Trained by": repr(clf.objective_) if hasattr(clf, "objective_") else "its own loss",
+        "Objective": str(getattr(clf, "objective_", "that of the base classifier itself")),
     }
     return {name: plain(value) for name, value in rows.items()}
 
@@ -208,9 +208,8 @@ def _not_certified(report: Report) -> list[str]:
         "them, neither that they succeed nor that they fail.",
         "Changes of another kind: rotations, occlusions, other norms, inputs of another "
         "distribution than these.",
-        "All inputs at once: of these certificates up to "
-        f"{max(1, round(c.alpha * len(c)))} may be expected to be false "
-        f"(alpha = {c.alpha:g}, {len(c)} inputs).",
+        f"All inputs at once: of {len(c)} certificates {c.alpha * len(c):.2g} may be expected to "
+        f"be false (alpha = {c.alpha:g}), and more by chance.",
         "That predictions are right: a wrong class that costs nothing may be predicted, within the "
         "radius too.",
         "Shares of other data: intervals cover inputs drawn as these were, not a shift of the data "

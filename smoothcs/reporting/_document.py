@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from smoothcs.plotting._common import printable
+
 
 @dataclass(frozen=True)
 class Sentences:
@@ -50,8 +52,7 @@ STYLE = """
 
 def plain(value: Any) -> str:
     """Return text on one line, without characters that act on a terminal."""
-    words = " ".join(str(value).split())
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
+    return printable(" ".join(str(value).split()))
 
 
 def as_text(title: str, sections: Sequence[Section]) -> str:
@@ -126,13 +127,14 @@ def as_page(title: str, fragment: str) -> str:
 
 
 def _html_table(table: Table) -> str:
-    head = "".join(f"<th scope='col'>{_html(name)}</th>" for name in table.columns)
+    names = "".join(f"<th scope='col'>{_html(name)}</th>" for name in table.columns)
+    head = f"<thead><tr>{names}</tr></thead>" if any(table.columns) else ""
     rows = []
     for first, *others in table.rows:
         cells = "".join(f"<td>{_html(entry)}</td>" for entry in others)
         rows.append(f"<tr><th scope='row'>{_html(first)}</th>{cells}</tr>")
     note = f"<p class='note'>{_html(table.note)}</p>" if table.note else ""
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{note}"
+    return f"<table>{head}<tbody>{''.join(rows)}</tbody></table>{note}"
 
 
 def _html(value: Any) -> str:

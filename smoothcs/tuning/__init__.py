@@ -6,3 +6,4 @@ from smoothcs.tuning._decision import tune_decision as tune_decision
 from smoothcs.tuning._plain import Stability as Stability
 from smoothcs.tuning._plain import TunedWeightsClassifier as TunedWeightsClassifier
 from smoothcs.tuning._scores import sample_scores as sample_scores
+from smoothcs.tuning._temperature import fit_temperature as fit_temperature

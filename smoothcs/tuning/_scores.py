@@ -123,7 +123,7 @@ def has_scores(clf: Any, X: Any) -> bool:
 def _forward(clf: Any, shape: tuple[int, ...]) -> tuple[Forward, int]:
     """Return what gives scores, weighted by 1, and the rows of one batch."""
     m = len(clf.classes_)
-    base = base_classifier(clf.module_, WeightedScores(np.ones(m)), shape, m)
+    base = base_classifier(clf.module_, WeightedScores(np.ones(m), clf.temperature), shape, m)
     is_module = isinstance(base, nn.Module)
     device = resolve_devices(clf.device)[0] if is_module else torch.device("cpu")
     forward = Forward(base, shape, device=device, precision=clf.precision, n_classes=m)

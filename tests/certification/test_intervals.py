@@ -13,6 +13,9 @@ from smoothcs.certification._intervals import MEANS, SHARES
 from smoothcs.plotting._accuracy import confidence_band
 from smoothcs.sequential import KINDS
 
+# Models are trained as little as the claims about them need.
+pytestmark = pytest.mark.filterwarnings("ignore::smoothcs.exceptions.UninformativeWarning")
+
 GROUPS = np.array([f"patient {i // 3}" for i in range(36)])
 
 

@@ -68,6 +68,12 @@ def test_alpha_and_n_against_eps(eps, expected):
     assert "reach 0.35" in found.message
 
 
+def test_votes_that_certify_nothing_are_an_issue():
+    found = finding("SC102", wrap(by_distance).set_params(n_estimation=5))
+    assert found.status == "issue"
+    assert "reach 0;" in found.message
+
+
 def test_reach_of_a_score_is_what_unanimous_votes_certify():
     clf = wrap(lambda x: np.zeros(len(x), dtype=int))
     most = float(re.search(r"reach ([0-9.]+)", finding("SC102", clf).message).group(1))
@@ -147,6 +153,16 @@ def test_a_constant_classifier():
     assert found.status == "passed"
     assert "accuracy is 1.000" in found.message
     assert status("SC301", wrap(by_distance), X, None) == "passed"
+
+
+def test_answers_that_are_cheap_by_the_costs_of_each_example():
+    # Wrong on most inputs, but on those only where a mistake is cheap.
+    module = wrap(lambda x: np.where(x[:, 0] > 1.5, 1, 2))  # calls the first class the third
+    y = np.where(Y == 2, 0, Y)
+    costs = np.tile(1 - np.eye(3, dtype=np.float32), (36, 1, 1))
+    assert status("SC301", module, X, y, costs=costs) == "issue"
+    costs[y == 0, :, 2] = 0.01
+    assert status("SC301", module, X, y, costs=costs) == "passed"
 
 
 def test_batch_normalisation():

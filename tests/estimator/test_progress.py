@@ -5,7 +5,7 @@ import logging
 import joblib
 import numpy as np
 import pytest
-from _small import X, Y, estimator, fit, tune
+from _small import COSTS, X, Y, by_distance, estimator, fit, tune, wrap
 
 HARMLESS = Y == 2
 
@@ -18,7 +18,7 @@ def last_bar(capfd):
 @pytest.mark.parametrize("harmless_errors", ["count", "zero"])
 def test_the_bar_tells_how_many_are_certified(capfd, n_jobs, harmless_errors):
     # Most inputs keep their radii, some are called what is costly, some have nothing to protect.
-    clf = fit(max_epochs=8).set_params(verbose=1, n_jobs=n_jobs)
+    clf = wrap(by_distance, cost_matrix=COSTS, verbose=1, n_jobs=n_jobs)
     y = np.where(np.arange(36) % 3 == 0, 0, Y)
     with joblib.parallel_config(backend="threading"):
         found = clf.certify_at(X, y, 0.3, harmless_errors=harmless_errors)
@@ -29,8 +29,9 @@ def test_the_bar_tells_how_many_are_certified(capfd, n_jobs, harmless_errors):
 
 
 def test_the_bar_of_radii_counts_radii_above_0(capfd):
-    clf = fit(max_epochs=8).set_params(verbose=1)
-    found = clf.certify(X, Y)
+    points = X.copy()
+    points[::3] = [1.5, 0.0]  # as near to one class as to another
+    found = wrap(by_distance, cost_matrix=COSTS, verbose=1).certify(points, Y)
     radius = np.where(HARMLESS, found.radius_standard, found.radius_group)
     assert 0 < int((radius > 0).sum()) < 36
     assert f", {int((radius > 0).sum())} certified]" in last_bar(capfd)

@@ -20,6 +20,9 @@ from smoothcs.exceptions import UnreachableRadiusWarning
 from smoothcs.sequential import StoppingRule
 from smoothcs.sequential._looks import look_schedule
 
+# Models are trained as little as the claims about them need.
+pytestmark = pytest.mark.filterwarnings("ignore::smoothcs.exceptions.UninformativeWarning")
+
 # -- eps out of reach ------------------------------------------------------------------------------
 
 

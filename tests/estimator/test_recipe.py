@@ -5,6 +5,9 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from skorch.dataset import ValidSplit
 from torch import nn
@@ -163,3 +166,26 @@ def test_batches_of_one_are_refused_for_batch_normalisation(table):
     with pytest.raises(ValueError, match="batch_size must be at least 2"):
         quick(batch_size=1).fit(*table)
     quick(lambda: nn.Linear(3, 2), batch_size=1, max_epochs=1).fit(*table)
+
+
+def test_images_get_a_convolutional_network_and_tables_an_mlp(table, rng):
+    images = rng.random((20, 1, 8, 8), dtype=np.float32)
+    y = np.arange(20) % 2
+    clf = quick(n_estimation=200).fit(images, y)
+    assert isinstance(clf.module_[0], nn.Conv2d)
+    assert clf.certify_radius(images[:3], y[:3]).shape == (3,)
+    narrow = quick(net_params={"module__hidden": (7,)}).fit(*table)
+    assert narrow.module_[1].out_features == 7
+
+
+def test_the_schedule_is_a_parameter_of_searches(table):
+    steps = LRScheduler("StepLR", step_size=1)
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), quick(n_estimation=100, n_prediction=50)),
+        {"costsensitivesmoothedclassifier__lr_schedule": ["one-cycle", None, steps]},
+        cv=2,
+        scoring="accuracy",
+        error_score="raise",
+    ).fit(*table)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert not hasattr(steps, "lr_scheduler_")

@@ -48,13 +48,14 @@ def expected_failures(estimator):
 
 
 def fast(**params):
-    return CostSensitiveSmoothedClassifier(n_estimation=200, n_prediction=200, **params)
+    shared = {"n_estimation": 200, "n_prediction": 200, "max_epochs": 20}
+    return CostSensitiveSmoothedClassifier(**{**shared, **params})
 
 
 @parametrize_with_checks(
     [
-        CostSensitiveSmoothedClassifier(),
-        CostSensitiveSmoothedClassifier(abstain_label=None),
+        CostSensitiveSmoothedClassifier(max_epochs=20),
+        CostSensitiveSmoothedClassifier(max_epochs=20, abstain_label=None),
         *(fast(objective=name, abstain_label=None) for name in sorted(OBJECTIVES)),
         fast(module=LogisticRegression(), n_copies=3, abstain_label=None),
         fast(module=RandomForestClassifier(5), n_copies=3, random_state=0),

@@ -3,7 +3,7 @@
 import matplotlib
 import numpy as np
 import pytest
-from _small import X, Y, fit
+from _small import COSTS, X, Y, by_distance, fit, wrap
 
 from smoothcs.plotting import (
     CertifiedAccuracyDisplay,
@@ -55,9 +55,11 @@ def test_displays_pass_costs_on(small):
     np.testing.assert_array_equal(direct.robust, by_params.robust)
 
 
-def test_the_band_of_copies_is_wide_if_they_are_one_group(small):
-    copies, groups = np.repeat(np.arange(36), 8), np.repeat(np.arange(36), 8)
-    c = small.certify(X[copies], Y[copies])
+def test_the_band_of_copies_is_wide_if_they_are_one_group():
+    points = X.copy()
+    points[::3] = [1.5, 0.0]  # as near to one class as to another
+    groups = np.repeat(np.arange(36), 8)
+    c = wrap(by_distance, cost_matrix=COSTS).certify(points[groups], Y[groups])
     width = []
     for own in (None, groups):
         display = CertifiedAccuracyDisplay.from_certificates(

@@ -14,6 +14,9 @@ from smoothcs.cost import as_cost_matrix
 from smoothcs.tuning import tune_decision
 from smoothcs.tuning._decision import _examples, _stratified
 
+# Models are trained as little as the claims about them need.
+pytestmark = pytest.mark.filterwarnings("ignore::smoothcs.exceptions.UninformativeWarning")
+
 GROUPS = np.array([f"sign {i}" for i in np.arange(36) // 2])
 
 
