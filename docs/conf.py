@@ -67,6 +67,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": ExplicitOrder(
         [
             "plot_quickstart.py",
+            "plot_cost_matrix.py",
             "plot_medical.py",
             "plot_loan_book.py",
             "plot_digits_heatmaps.py",

@@ -155,6 +155,7 @@ def plot(x, noise, labels, votes, radius, plane_answers, colours):
 
     across, ticks, answers = plane_answers
     plane = figure.add_subplot(outer[3], anchor="N")
+    plane.patch.set_alpha(0)
     kinds = np.where(answers == TRUE, 0, np.where(answers == COSTLY, 2, 1))
     shades = ListedColormap([good + "66", soft + "4d", bad + "b3"])
     extent = (across[0], across[-1], ticks[0], ticks[-1])

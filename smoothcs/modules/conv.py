@@ -65,7 +65,7 @@ def conv_net(
     Returns
     -------
     nn.Sequential
-        Maps (b, *input_shape) to logits (b, n_classes).
+        Maps (b, ...) to logits (b, n_classes).
 
     Examples
     --------

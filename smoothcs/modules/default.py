@@ -32,7 +32,7 @@ def default_module(input_shape: tuple[int, ...], n_classes: int, **params: Any) 
     Returns
     -------
     nn.Module
-        Maps (b, *input_shape) to logits (b, n_classes).
+        Maps (b, ...) to logits (b, n_classes).
 
     Examples
     --------
