@@ -26,7 +26,6 @@ from smoothcs import (
 from smoothcs.scoring import METRICS, CertifiedScorer
 from smoothcs.sequential import KINDS
 
-
 # Models are trained as little as the claims about scorers need.
 pytestmark = pytest.mark.filterwarnings("ignore::smoothcs.exceptions.UninformativeWarning")
 
