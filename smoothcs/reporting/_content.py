@@ -124,10 +124,16 @@ def _summary(report: Report) -> Sentences:
 
 def _metrics(report: Report) -> Table:
     rows = [(name, shown(value), MEANING[name]) for name, value in report.metrics.items()]
+    if report.groups is None:
+        cover = (
+            "the random draw of the inputs, if these are independent of each other; frames of one "
+            "film or images of one patient are not."
+        )
+    else:
+        cover = f"the random draw of {len(set(report.groups))} groups of inputs, approximately."
     note = (
-        f"Intervals at {report.confidence:.0%} cover the random draw of the inputs, if these are "
-        "independent of each other; frames of one film or images of one patient are not. They do "
-        "not cover the failure probability alpha of each certificate."
+        f"Intervals at {report.confidence:.0%} cover {cover} They do not cover the failure "
+        "probability alpha of each certificate."
     )
     return Table(f"Metrics at eps = {report.eps:g}", ("metric", "value", "meaning"), rows, note)
 

@@ -18,6 +18,7 @@ from smoothcs._estimator._unwrap import _describe, _unwrapped
 from smoothcs._validation import check_integer, check_probability
 from smoothcs.bounds.binomial import clopper_pearson_lower, clopper_pearson_upper
 from smoothcs.certification import Certificates
+from smoothcs.certification._intervals import MEANS, SHARES, group_codes
 from smoothcs.certification._npz import written_whole
 from smoothcs.plotting._accuracy import confidence_band
 from smoothcs.plotting._common import units_of
@@ -72,12 +73,14 @@ class Report:
         units: str,
         noise_groups: Any,
         foreseeable: bool,
+        groups: Any = None,
     ) -> None:
         self.certificates = certificates
         self.eps, self.confidence = eps, confidence
         self.model, self.title, self.units = model, title, units
         self.y = certificates._truth("a report")
         self.noise_groups, self.foreseeable = noise_groups, foreseeable
+        self.groups = groups
         self.created = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
 
     @cached_property
@@ -86,7 +89,8 @@ class Report:
 
         Shares have the limits of Clopper and Pearson, means of costs those that an inequality for
         bounded numbers allows, as in :class:`smoothcs.plotting.CertifiedAccuracyDisplay`. Bills and
-        savings have none: they are those of these inputs.
+        savings have none: they are those of these inputs. With groups, limits are those of
+        :meth:`Certificates.intervals <smoothcs.Certificates.intervals>`, for savings as well.
         """
         c, eps = self.certificates, self.eps
         values = c.report(eps) if self.n_sensitive else _report_without_rob_cs(c, eps)
@@ -109,11 +113,22 @@ class Report:
         for name in ("clean_bill", "bill", "clean_savings", "savings"):
             if np.isfinite(values[name]):
                 found[name] = Interval(values[name], n=n)
-        return found
+        return found if self.groups is None else self._between_groups(found)
+
+    def _between_groups(self, found: dict[str, Interval]) -> dict[str, Interval]:
+        names = [name for name in found if name in SHARES + MEANS]
+        limits = self.certificates.intervals(
+            self.eps, groups=self.groups, names=names, confidence=self.confidence
+        )
+        bounded = {k: found[k]._replace(lower=low, upper=up) for k, (low, up) in limits.items()}
+        return {**found, **bounded}
 
     @cached_property
     def by_class(self) -> dict[Any, dict[str, Interval]]:
-        """Recall, precision and, where mistakes of the class cost something, rob_cs by label."""
+        """Recall, precision and, where mistakes of the class cost something, rob_cs by label.
+
+        Without limits if there are groups.
+        """
         c = self.certificates
         correct = (c.label == self.y) & ~c.abstained
         found: dict[Any, dict[str, Interval]] = {}
@@ -156,6 +171,8 @@ class Report:
         return as_html(self.title, [*_content.sections(self), *drawn])
 
     def _share(self, mean: float, n: int, top: float | None = None) -> Interval:
+        if self.groups is not None:
+            return Interval(float(mean), n=n)
         if top is None:
             k, level = round(mean * n), (1.0 - self.confidence) / 2.0
             lower, upper = clopper_pearson_lower(k, n, level), clopper_pearson_upper(k, n, level)
@@ -171,6 +188,7 @@ def report(
     *,
     eps: float | None = None,
     costs: Any = None,
+    groups: Any = None,
     confidence: float = 0.95,
     n_estimation: int | None = None,
     title: str | None = None,
@@ -190,8 +208,11 @@ def report(
         Radius at which certified metrics are taken. If None, the estimator's.
     costs : array-like (n, m, m), default=None
         Costs of each example, as in :meth:`CostSensitiveSmoothedClassifier.certify`.
+    groups : array-like (n,), default=None
+        To whom or what each input belongs (a patient, a sign seen in several frames): intervals are
+        then by bootstrap over groups. If None, inputs are taken to be independent.
     confidence : float, default=0.95
-        Of the intervals, in (0, 1). They cover the draw of the inputs, if these are independent.
+        Of the intervals, in (0, 1). They cover the draw of the inputs, or of the groups.
     n_estimation : int, default=None
         Votes per input, in place of the estimator's. All are drawn: the report shows radii.
     title : str, default=None
@@ -236,6 +257,8 @@ def report(
         )
     check_probability("confidence", confidence)
     y = check_labels(reached, y, clf)
+    if groups is not None:
+        group_codes(groups, len(y))  # refused before anything is drawn
     if n_estimation is not None:
         clf = copy(clf).set_params(n_estimation=check_integer("n_estimation", n_estimation))
     at = clf._eps(eps)
@@ -254,6 +277,7 @@ def report(
         units=units,
         noise_groups=identical_inputs(check_inputs(clf, reached, reset=False)),
         foreseeable=clf.random_state is not None,
+        groups=groups,
     )
 
 
@@ -267,6 +291,7 @@ class ReportMixin:
         *,
         eps: float | None = None,
         costs: Any = None,
+        groups: Any = None,
         confidence: float = 0.95,
         n_estimation: int | None = None,
         title: str | None = None,
@@ -276,7 +301,7 @@ class ReportMixin:
 
         Parameters
         ----------
-        X, y, eps, costs, confidence, n_estimation, title, units
+        X, y, eps, costs, groups, confidence, n_estimation, title, units
             As in :func:`smoothcs.report`, which also takes a Pipeline or a search.
 
         Returns
@@ -290,6 +315,7 @@ class ReportMixin:
             y,
             eps=eps,
             costs=costs,
+            groups=groups,
             confidence=confidence,
             n_estimation=n_estimation,
             title=title,

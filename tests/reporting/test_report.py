@@ -246,3 +246,17 @@ def test_without_matplotlib_there_are_no_pictures(monkeypatch, report):
     html = fresh.to_html()
     assert "<img" not in html
     assert "Certified report" in html
+
+
+def test_groups_widen_the_intervals(report):
+    clf = wrap(by_distance, classes=NAMES, cost_matrix={("dog", "cat"): 10, ("cat", "dog"): 1})
+    groups = np.arange(len(X)) // 6
+    grouped = clf.report(X, NAMES[Y], eps=0.3, groups=groups)
+    limits = grouped.certificates.intervals(0.3, groups=groups, names=["accuracy", "rob_cost"])
+    for name, (low, high) in limits.items():
+        assert grouped.metrics[name][:3] == (report.metrics[name].value, low, high)
+    assert np.isfinite(grouped.metrics["savings"].lower)
+    assert np.isnan(grouped.by_class["dog"]["recall"].upper)
+    assert f"{len(set(groups))} groups of inputs" in grouped.to_markdown()
+    with pytest.raises(ValueError, match="groups must hold one label per input"):
+        clf.report(X, NAMES[Y], eps=0.3, groups=groups[1:])
