@@ -57,9 +57,8 @@ plt.show()
 # Training for each task
 # ----------------------
 #
-# Margin-CS widens the radius against each costly mistake. Costs enter through the matrix alone; the
-# code is the same for both tasks. The pair has one costly target where the seed has nine, so its
-# term is given more weight.
+# Margin-CS widens the radius against the likeliest costly mistake. Costs enter through the matrix
+# alone; the code is the same for both tasks, of one costly target and of nine.
 
 trained = {
     "seed": fit_and_certify(seed, "margin-cs"),

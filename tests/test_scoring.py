@@ -26,6 +26,9 @@ from smoothcs import (
 from smoothcs.scoring import METRICS, CertifiedScorer
 from smoothcs.sequential import KINDS
 
+# Models are trained as little as the claims about scorers need.
+pytestmark = pytest.mark.filterwarnings("ignore::smoothcs.exceptions.UninformativeWarning")
+
 
 @pytest.fixture(scope="module")
 def iris():

@@ -65,7 +65,8 @@ def sample_scores(
     -------
     scores : ndarray of float16 (n_inputs, n, m)
         Softmax of a module's logits, ``predict_proba`` of a scikit-learn model, or what a callable
-        returns. 10,000 inputs, 500 copies and 10 classes are 100 MB.
+        returns, at the ``temperature`` of the estimator. 10,000 inputs, 500 copies and 10 classes
+        are 100 MB.
 
     Raises
     ------

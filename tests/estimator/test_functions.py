@@ -146,6 +146,7 @@ def test_what_cannot_certify_is_refused(function):
             function(model, X, Y)
 
 
+@pytest.mark.filterwarnings("ignore::smoothcs.exceptions.UninformativeWarning")  # one epoch
 def test_convex_bounds_have_a_report_and_no_votes():
     pytest.importorskip("convex_adversarial")
     clf = convex(cost_matrix=COSTS)
