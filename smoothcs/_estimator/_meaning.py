@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from smoothcs._labels import plain
+from smoothcs._validation import check_positive
 from smoothcs._version import __version__
 from smoothcs.decision import MinCost, WeightedScores, WeightedVotes, read_decision
 
@@ -26,9 +27,11 @@ _PARAMETERS = (
     "n_estimation",
     "n_prediction",
     "bound",
+    "temperature",
     "precision",
     "abstain_label",
 )
+_DECISION = ("min_cost", "costs", "scores", "temperature", "votes")
 _FIELDS = {
     "format",
     "versions",
@@ -152,11 +155,15 @@ def _classes(meaning: dict[str, Any]) -> np.ndarray:
 
 def _written(clf: Any) -> dict[str, Any]:
     """Return the decision of an estimator, by its numbers."""
-    written: dict[str, Any] = dict.fromkeys(("costs", "scores", "votes"))
+    written: dict[str, Any] = dict.fromkeys(_DECISION)
     written["min_cost"] = isinstance(clf.decision, str) and clf.decision == "min-cost"
     if written["min_cost"] and clf.decision_costs is None:
         return written  # by the cost matrix, or by the costs of each example
-    rule = read_decision(clf.decision, clf.cost_matrix_, clf.decision_costs)
+    rule = read_decision(
+        clf.decision, clf.cost_matrix_, clf.decision_costs, temperature=clf.temperature
+    )
+    if rule.inside is not None:
+        written["temperature"] = rule.inside.temperature
     if isinstance(rule.inside, MinCost) and rule.inside.costs is not None:
         written["costs"] = rule.inside.costs.tolist()
     elif isinstance(rule.inside, WeightedScores):
@@ -168,7 +175,7 @@ def _written(clf: Any) -> dict[str, Any]:
 
 def _read(written: Any, n_classes: int) -> dict[str, Any]:
     """Undo :func:`_written`: the parameters ``decision`` and ``decision_costs``."""
-    if not isinstance(written, dict) or set(written) != {"min_cost", "costs", "scores", "votes"}:
+    if not isinstance(written, dict) or set(written) != set(_DECISION):
         raise ValueError(f"the decision is not readable: {written!r:.80}")
     costs = None if written["costs"] is None else np.asarray(written["costs"], np.float64)
     scores, votes = written["scores"], written["votes"]
@@ -176,8 +183,9 @@ def _read(written: Any, n_classes: int) -> dict[str, Any]:
         return {"decision": "min-cost", "decision_costs": costs}
     if votes is None and costs is None:
         return {"decision": scores}
-    inside: Any = None if costs is None else MinCost(costs)
+    temperature = check_positive("temperature", written["temperature"] or 1.0)
+    inside: Any = None if costs is None else MinCost(costs, temperature)
     if scores is not None:
-        inside = WeightedScores(np.asarray(scores, np.float64))
+        inside = WeightedScores(np.asarray(scores, np.float64), temperature)
     weights = np.ones(n_classes) if votes is None else votes
     return {"decision": WeightedVotes(weights, inside)}

@@ -23,6 +23,8 @@ from smoothcs import (
     export_module,
     load_module,
 )
+from smoothcs._estimator._meaning import _DECISION, _PARAMETERS
+from smoothcs.decision import WeightedScores
 
 SUFFIXES = ["pt2", "onnx"]
 
@@ -166,11 +168,13 @@ COSTS = np.array([[0.0, 1.0, 2.0], [3.0, 0.0, 1.0], [9.0, 7.0, 0.5]])
     "params",
     [
         {"decision": WEIGHTS},
+        {"decision": WEIGHTS, "temperature": 5.0},
         {"decision": "min-cost", "decision_costs": COSTS},
         {"decision": "min-cost", "cost_matrix": COSTS - np.diag(COSTS.diagonal())},
         {"decision": WeightedVotes({"versicolor": 50.0})},
+        {"decision": WeightedVotes([1, 2, 1], WeightedScores(np.array([1.0, 1.0, 9.0]), 5.0))},
     ],
-    ids=["scores", "min-cost", "min-cost by the cost matrix", "votes"],
+    ids=["scores", "tempered scores", "min-cost", "min-cost by the cost matrix", "votes", "both"],
 )
 def test_decisions_travel(table, iris, tmp_path, params):
     clf = CostSensitiveSmoothedClassifier.from_module(
@@ -317,7 +321,7 @@ def test_a_description_that_was_tampered_with_is_refused(copied, change, words):
         ("cost_matrix", [[0.0, -1.0, 1.0]] * 3, "cost_matrix"),
         ("noise_scale", [1.0, -1.0, 1.0, 1.0], "noise_scale"),
         ("decision", "argmax", "decision is not readable"),
-        ("decision", dict.fromkeys(("min_cost", "costs", "votes")) | {"scores": [1, 0, 1]}, "> 0"),
+        ("decision", dict.fromkeys(_DECISION) | {"scores": [1, 0, 1]}, "> 0"),
     ],
 )
 def test_costs_and_noise_of_a_file_are_checked_like_any(copied, field, value, words):
@@ -363,3 +367,14 @@ def test_a_file_without_our_description_is_never_given_to_torch(tmp_path):
         archive.writestr("x/models/model.json", "{}")
     with pytest.raises(ValueError, match="no description by smoothcs"):
         load_module(path)
+
+
+def test_no_parameter_that_changes_answers_is_forgotten():
+    elsewhere = {"cost_matrix", "decision", "decision_costs", "noise_scale", "module"}
+    training = {
+        "objective", "n_copies", "optimizer", "lr", "lr_schedule", "max_epochs", "batch_size",
+        "callbacks", "warm_start", "net_params",
+    }  # fmt: skip
+    running = {"device", "compile", "vote_batch_size", "n_jobs", "random_state", "verbose"}
+    known = {*_PARAMETERS, *elsewhere, *training, *running}
+    assert set(CostSensitiveSmoothedClassifier().get_params()) == known
