@@ -733,7 +733,8 @@ class CostSensitiveSmoothedClassifier(
         # With so few votes there is a single look, at the whole of alpha.
         decision.check_can_certify(check_integer("n_max", n_max), self.alpha, "exact", "n_max")
         radii = self._eps(eps)
-        self._check_reach(radii, n_max, decision, final_level(n_max, self.alpha, looks))
+        if kinds not in ("label", ("label",), ["label"]):
+            self._check_reach(radii, n_max, decision, final_level(n_max, self.alpha, looks))
         return certify_at_eps(
             self._draw(X, costs, resume_from),
             self._n("n_selection"),

@@ -120,7 +120,7 @@ class DecidedScores:
                 f"classifier that is no nn.Module; got {p[wrong][0].tolist()}."
             )
         if self.rule.temperature != 1.0:
-            p = p ** (1.0 / self.rule.temperature)
+            p = (p / p.max(axis=1, keepdims=True)) ** (1.0 / self.rule.temperature)
             p /= p.sum(axis=1, keepdims=True)
         return self.rule.adjusted(p, costs)
 

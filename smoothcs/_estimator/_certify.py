@@ -193,6 +193,8 @@ def _some_radius(
     kept = {name: given[name] for name in names}
 
     def ask(index: int, counts: Counts) -> bool:
+        if counts.sum() < kept["decision"].smallest_n(kept["alpha"], "closed-form"):
+            return False
         one = certify_votes(
             selection[[index]],
             counts[None],

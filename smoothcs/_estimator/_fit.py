@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,4 +163,7 @@ class TrainedClassifier(NestedParams, ClassifierMixin, BaseEstimator):
         return portable_state(state)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(restored_state(state))
+        # Parameters that the version which wrote the state did not have.
+        defaults = inspect.signature(type(self).__init__).parameters
+        known = {name: p.default for name, p in defaults.items() if p.default is not p.empty}
+        super().__setstate__({**known, **restored_state(state)})

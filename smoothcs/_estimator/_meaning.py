@@ -121,7 +121,7 @@ def estimator_arguments(meaning: dict[str, Any]) -> dict[str, Any]:
     scale = meaning["noise_scale"]
     return {
         **meaning["parameters"],
-        **_read(meaning["decision"], len(meaning["classes"])),
+        **_read(meaning["decision"], len(meaning["classes"]), meaning["parameters"]["temperature"]),
         "classes": _classes(meaning),
         "cost_matrix": meaning["cost_matrix"],
         "noise_scale": None if scale is None else np.asarray(scale, np.float32),
@@ -173,17 +173,20 @@ def _written(clf: Any) -> dict[str, Any]:
     return written
 
 
-def _read(written: Any, n_classes: int) -> dict[str, Any]:
-    """Undo :func:`_written`: the parameters ``decision`` and ``decision_costs``."""
+def _read(written: Any, n_classes: int, parameter: float) -> dict[str, Any]:
+    """Undo :func:`_written`: the parameters ``decision`` and ``decision_costs``.
+
+    ``parameter`` is the temperature of the estimator; a rule may have one of its own.
+    """
     if not isinstance(written, dict) or set(written) != set(_DECISION):
         raise ValueError(f"the decision is not readable: {written!r:.80}")
     costs = None if written["costs"] is None else np.asarray(written["costs"], np.float64)
     scores, votes = written["scores"], written["votes"]
     if written["min_cost"]:
         return {"decision": "min-cost", "decision_costs": costs}
-    if votes is None and costs is None:
-        return {"decision": scores}
     temperature = check_positive("temperature", written["temperature"] or 1.0)
+    if votes is None and costs is None and (scores is None or temperature == parameter):
+        return {"decision": scores}
     inside: Any = None if costs is None else MinCost(costs, temperature)
     if scores is not None:
         inside = WeightedScores(np.asarray(scores, np.float64), temperature)

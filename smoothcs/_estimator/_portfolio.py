@@ -19,7 +19,7 @@ from smoothcs._estimator._inputs import check_inputs, check_labels, is_dataset
 from smoothcs._torch import resolve_devices
 from smoothcs._validation import check_choice, check_integer, check_probability
 from smoothcs.attacks import l2_pgd
-from smoothcs.cost import CostMatrix, as_cost_matrix
+from smoothcs.cost import CostMatrix, as_cost_matrix, check_costs
 from smoothcs.portfolio import PortfolioCertificate, certify_portfolio
 from smoothcs.portfolio._certify import SAMPLINGS, check_n_votes, check_radii, read_prices
 
@@ -128,6 +128,7 @@ class OneDrawPredictions:
         """
         check_is_fitted(self)
         X = check_inputs(self, X, reset=False)
+        costs = check_costs(costs, len(X), len(self.classes_))
         return fresh_votes(self._draw(X, costs), check_integer("n_votes", n_votes))
 
     def certify_portfolio(

@@ -17,7 +17,10 @@ def warn_out_of_reach(
     clf: Any, eps: Iterable[float], n: int, weights: NDArray[np.float64], level: float
 ) -> None:
     """Warn of radii that ``n`` votes, tested at ``level`` in the end, cannot certify."""
-    limit = largest_radius(n, level, clf.sigma, weights=weights, bound=clf.bound)
+    try:
+        limit = largest_radius(n, level, clf.sigma, weights=weights, bound=clf.bound)
+    except ValueError:  # no votes certify anything at this level, which is refused elsewhere
+        return
     beyond = [e for e in eps if e > limit]
     if beyond:
         warnings.warn(

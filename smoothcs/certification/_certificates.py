@@ -293,3 +293,10 @@ class Certificates(Record):
             valid = np.where(defined, (radius >= 0) & (radius < np.inf), np.isnan(radius))
             if not valid.all() or np.any(radius[self.abstained] > 0):
                 raise ValueError(f"{name} holds values that no certificate has.")
+        if self.radius_other is not None:
+            costly = omega[np.arange(len(top)), top]
+            same = np.array_equal(
+                self.radius_other[~costly], self.radius_pair[~costly], equal_nan=True
+            )
+            if not same or self.radius_other[costly, top[costly]].any():
+                raise ValueError("radius_other does not fit radius_pair and label.")

@@ -96,7 +96,8 @@ class GroupIntervals:
         The limits are percentiles of the bootstrap at the level that makes the interval of a mean
         of G normal values right ([Hesterberg15]_, "expanded percentile"): a little wider than plain
         percentiles where groups are few. They are approximate, and rely on some 20 groups or more;
-        a metric over sensitive inputs needs as many groups with sensitive inputs. A share of 0 or 1
+        a metric over sensitive inputs needs as many groups with sensitive inputs, and is nan if
+        there is but one. A share of 0 or 1
         in all groups is bounded as if each group were one trial. The failure probability ``alpha``
         of certificates is not included.
 
@@ -132,6 +133,7 @@ class GroupIntervals:
                 n_resamples,
                 random_state,
                 is_share=name in SHARES,
+                is_saved=is_saved,
             )
             if np.ndim(eps) == 0:
                 low, high = found[name]
@@ -234,9 +236,12 @@ def _interval(
     random_state: int,
     *,
     is_share: bool,
+    is_saved: bool,
 ) -> tuple[Floats, Floats]:
     """Return lower and upper limits (k,) of a metric of sums (G, .) over groups."""
     n_groups = len(sums)
+    # Groups without any input that counts say nothing of the spread between groups.
+    telling = int(np.count_nonzero(sums[:, 1:].any(axis=1) if is_saved else sums[:, -1]))
     rng = np.random.default_rng(random_state)
     at_once = max(_FLOATS_AT_ONCE // n_groups, 1)
     values = []
@@ -247,15 +252,14 @@ def _interval(
     drawn_values = np.concatenate(values)
     # A sample without any input that counts has no value.
     seen = ~np.isnan(drawn_values).any(axis=1)
-    if n_groups < 2 or not seen.any():
+    if telling < 2 or not seen.any():
         nothing = np.full(drawn_values.shape[1], np.nan)
         return nothing, nothing
-    tail = ndtr(np.sqrt(n_groups / (n_groups - 1)) * stdtrit(n_groups - 1, level / 2))
+    tail = ndtr(np.sqrt(telling / (telling - 1)) * stdtrit(telling - 1, level / 2))
     low, high = np.quantile(drawn_values[seen], [tail, 1.0 - tail], axis=0)
     if is_share:
         point = metric(sums.sum(axis=0))
-        trials = int(np.count_nonzero(sums[:, -1]))
-        bound = float(clopper_pearson_lower(np.array([trials]), trials, level / 2)[0])
+        bound = float(clopper_pearson_lower(np.array([telling]), telling, level / 2)[0])
         low = np.where(point >= 1.0, np.minimum(low, bound), low)
         high = np.where(point <= 0.0, np.maximum(high, 1.0 - bound), high)
     return low, high

@@ -35,6 +35,7 @@ class WeightedScores:
     """
 
     needs_costs = False
+    temperature: float = 1.0
 
     def __init__(self, weights: NDArray[np.float64], temperature: float = 1.0) -> None:
         self.weights, self.temperature = weights, temperature
@@ -61,6 +62,8 @@ class MinCost:
     ----------
     .. [Elkan01] C. Elkan, "The foundations of cost-sensitive learning", IJCAI 2001.
     """
+
+    temperature: float = 1.0
 
     def __init__(self, costs: NDArray[np.float64] | None, temperature: float = 1.0) -> None:
         self.costs, self.temperature = costs, temperature
@@ -136,6 +139,12 @@ def read_decision(
     if decision is None or isinstance(decision, str | WeightedVotes):
         found = as_decision(decision, labels)
         _check_inside(found.inside)
+        own = 1.0 if found.inside is None else found.inside.temperature
+        if found.inside is not None and temperature not in (1.0, own):
+            raise ValueError(
+                f"temperature={temperature:g} has no effect on the rule {found.inside!r} inside "
+                "decision; set decision to the weights or to 'min-cost', or leave temperature at 1."
+            )
         return found
     if isinstance(decision, Mapping) or np.ndim(decision) == 1 or hasattr(decision, "to_dict"):
         weights = check_weights(decision, labels.tolist(), "decision")

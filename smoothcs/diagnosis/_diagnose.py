@@ -34,7 +34,7 @@ def diagnose(
     """Check a fitted classifier and the data it is to certify for what often goes wrong.
 
     It is cheap: ``n_votes`` votes on at most ``max_inputs`` inputs, and at most 1,000 on 20 of
-    them. Nothing is certified, and no certificate rests on these votes.
+    them. Nothing is certified, and no radius is bounded by these votes.
 
     Parameters
     ----------

@@ -102,6 +102,8 @@ def radii_at_the_ceiling(case: Case) -> Answer:
     share = float((votes.max(axis=1) == n).mean())
     most = _reach(clf, clf.alpha)
     found = f"{share:.0%} of {len(rows)} inputs have {n} equal votes"
+    if share > 0.5 and n < clf.n_estimation:
+        return Answer("tip", f"{found}; radii end at {most:.4g}, which many of them may reach.")
     if share > 0.5:
         return Answer(
             "issue",

@@ -36,6 +36,8 @@ def units_of(certificates: Any, units: str | None) -> str:
 
 def units_of_scale(scale: Any, units: str | None) -> str:
     """As `units_of`, from the scale of the noise of each entry of an input, or None."""
+    if scale is not None and units is not None and not np.isin(scale, (0, 1)).all():
+        return f"{units} / noise_scale"
     if units is not None or scale is None:
         return units or UNITS
     unit = UNITS if np.isin(scale, (0, 1)).all() else "units of noise_scale"

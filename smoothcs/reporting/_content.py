@@ -22,7 +22,7 @@ MOST_CLASSES = 12  # whose cost matrix is shown entry by entry
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "skorch")
 
 MEANING = {
-    "accuracy": "share of inputs predicted right; an abstention is an error",
+    "accuracy": "share of inputs whose true class is certified to be the prediction, no attack",
     "constant_accuracy": "what the commonest class would reach as a constant answer",
     "rob_cs": "share of sensitive inputs that no perturbation within eps turns into a costly "
     "mistake",
@@ -44,9 +44,10 @@ def describe_model(clf: Any, c: Certificates) -> dict[str, str]:
         "Certified by": c.model or type(clf).__name__,
         "Base classifier": _base(clf.module_),
         "Decision": "the class with the most votes" if clf.decision is None else repr(clf.decision),
+        **_scores(clf, c),
         "Noise (sigma)": f"{c.sigma:g}, in the units of what reaches the classifier",
         "Noise by entry": _scale(c.noise_scale),
-        "Failure probability (alpha)": f"{c.alpha:g} for each input",
+        "Failure probability (alpha)": f"{c.alpha:g} for each input and each kind of radius",
         "Votes per input": f"{_count(c.n)} that bound the radius, after {clf.n_selection} that "
         "choose the class",
         "Bound": f"{c.bound}; radii are lower bounds, and none can exceed "
@@ -130,7 +131,12 @@ def _metrics(report: Report) -> Table:
             "film or images of one patient are not."
         )
     else:
-        cover = f"the random draw of {len(set(report.groups))} groups of inputs, approximately."
+        groups = np.asarray(report.groups)
+        sensitive = ~np.isnan(report.certificates.radius_group)
+        cover = (
+            f"the random draw of {len(set(groups.tolist()))} groups of inputs, of which "
+            f"{len(set(groups[sensitive].tolist()))} have sensitive inputs, approximately."
+        )
     note = (
         f"Intervals at {report.confidence:.0%} cover {cover} They do not cover the failure "
         "probability alpha of each certificate."
@@ -214,8 +220,8 @@ def _not_certified(report: Report) -> list[str]:
         "them, neither that they succeed nor that they fail.",
         "Changes of another kind: rotations, occlusions, other norms, inputs of another "
         "distribution than these.",
-        f"All inputs at once: of {len(c)} certificates {c.alpha * len(c):.2g} may be expected to "
-        f"be false (alpha = {c.alpha:g}), and more by chance.",
+        f"All inputs at once: of {len(c)} certificates of a kind {c.alpha * len(c):.2g} may be "
+        f"expected to be false (alpha = {c.alpha:g}), and more by chance.",
         "That predictions are right: a wrong class that costs nothing may be predicted, within the "
         "radius too.",
         "Shares of other data: intervals cover inputs drawn as these were, not a shift of the data "
@@ -242,13 +248,25 @@ def _base(fitted: Any) -> str:
     return getattr(model, "__name__", None) or type(model).__name__
 
 
+def _scores(clf: Any, c: Certificates) -> dict[str, str]:
+    """Return what acts on the scores of each noisy copy beside the decision."""
+    rule = getattr(c.decision, "inside", None)
+    rows = {}
+    if rule is not None:
+        rows["Temperature of the scores"] = f"{getattr(rule, 'temperature', clf.temperature):g}"
+        if clf.decision_costs is not None:
+            rows["Costs of the decision"] = str(clf.decision_costs)
+    return rows
+
+
 def _scale(scale: Any) -> str:
     if scale is None:
         return "the same for all entries"
     moving = scale[scale > 0]
+    fixed = "; the others are taken to be fixed" if moving.size < scale.size else ""
     return (
         f"{moving.size} of {scale.size} entries have noise, of scale {moving.min():g} to "
-        f"{moving.max():g} times sigma; the others are taken to be fixed"
+        f"{moving.max():g} times sigma{fixed}"
     )
 
 

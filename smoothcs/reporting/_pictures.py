@@ -17,7 +17,9 @@ from smoothcs.plotting import (
 from smoothcs.reporting._document import Picture
 
 
-def pictures(certificates: Certificates, eps: float, units: str) -> list[Picture]:
+def pictures(
+    certificates: Certificates, eps: float, units: str, *, confidence: float, groups: Any = None
+) -> list[Picture]:
     """Return the certified metric against the radius, the radii, and the errors at eps."""
     try:
         from matplotlib.figure import Figure
@@ -41,7 +43,15 @@ def pictures(certificates: Certificates, eps: float, units: str) -> list[Picture
 
     side = min(max(2.6, 0.34 * len(c.classes) + 0.6), 6.0)
     return [
-        drawn(f"{metric} against eps", (7, 4), CertifiedAccuracyDisplay, 1, metric=metric),
+        drawn(
+            f"{metric} against eps",
+            (7, 4),
+            CertifiedAccuracyDisplay,
+            1,
+            metric=metric,
+            confidence=confidence,
+            groups=groups,
+        ),
         drawn("Certified radii", (8, 3.5), RadiusDistributionDisplay, 1),
         drawn("Errors", (3 * side + 1.6, side + 1.4), RobustErrorDisplay, 3, eps=eps),
     ]

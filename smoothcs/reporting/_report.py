@@ -167,7 +167,9 @@ class Report:
 
     @cached_property
     def _html(self) -> str:
-        drawn = pictures(self.certificates, self.eps, self.units)
+        drawn = pictures(
+            self.certificates, self.eps, self.units, confidence=self.confidence, groups=self.groups
+        )
         return as_html(self.title, [*_content.sections(self), *drawn])
 
     def _share(self, mean: float, n: int, top: float | None = None) -> Interval:

@@ -148,3 +148,16 @@ def test_folds_by_group_and_certified_scorers():
         error_score="raise",
     )  # fmt: skip
     assert np.isfinite(scores["test_rob_cs"]).all()
+
+
+def test_one_group_that_counts_says_nothing_of_the_spread():
+    labels = [0] * 20 + [1] * 4
+    votes = [[950, 50]] * 20 + [[50, 950], [600, 400]] * 2
+    c = certify_votes(
+        [[9, 1]] * 20 + [[1, 9]] * 4, votes, sigma=0.5, y=labels, cost_matrix=[[0, 0], [1, 0]]
+    )
+    groups = [*range(20), 20, 20, 20, 20]
+    low, high = c.intervals(0.1, groups=groups, names=["rob_cs"])["rob_cs"]
+    assert np.isnan([low, high]).all()
+    groups = [*range(20), 20, 20, 21, 21]
+    assert np.isfinite(c.intervals(0.1, groups=groups, names=["rob_cs"])["rob_cs"]).all()

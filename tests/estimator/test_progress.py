@@ -64,3 +64,10 @@ def test_long_runs_tell_now_and_then(caplog, monkeypatch):
         fit().certify(X[:5], Y[:5])
     lines = [r.getMessage() for r in caplog.records if "estimation votes: 3 of 5" in r.getMessage()]
     assert len(lines) == 1
+
+
+def test_the_bar_of_too_few_votes_for_its_bound_does_not_stop_the_run():
+    X = np.zeros((2, 1), np.float32)
+    for verbose in (0, 1):
+        clf = wrap(lambda x: np.zeros(len(x), int), 2, n_estimation=10, verbose=verbose)
+        assert (clf.certify(X).radius_standard > 0).all()

@@ -140,3 +140,8 @@ def test_an_interruption_says_how_to_go_on(how, tmp_path, monkeypatch):
     fine.module_.forward = real
     again = getattr(fine, how)(X, Y, resume_from=path)
     assert (again.votes == getattr(fit(vote_batch_size=128), how)(X, Y).votes).all()
+
+
+def test_labels_have_no_radius_that_could_be_out_of_reach(recwarn):
+    wrap(lambda x: np.zeros(len(x), int), 2).certify_at(X[:2], eps=50.0, kinds=("label",))
+    assert not recwarn.list

@@ -16,6 +16,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 import smoothcs
 from smoothcs import CertificationInterrupted, CostSensitiveSmoothedClassifier
+from smoothcs.plotting import CertifiedAccuracyDisplay
 
 HOSTILE = ["<script>alert(1)</script>", "a|b`*_c_*`\n# d", "$\\frac{$ \x1b[31m&amp; 猫"]
 
@@ -260,3 +261,26 @@ def test_groups_widen_the_intervals(report):
     assert f"{len(set(groups))} groups of inputs" in grouped.to_markdown()
     with pytest.raises(ValueError, match="groups must hold one label per input"):
         clf.report(X, NAMES[Y], eps=0.3, groups=groups[1:])
+
+
+def test_the_picture_of_a_report_has_its_intervals(monkeypatch):
+    drawn = {}
+    draw = CertifiedAccuracyDisplay.from_certificates.__func__
+
+    def noted(cls, certificates, **given):
+        drawn.update(given)
+        return draw(cls, certificates, **given)
+
+    monkeypatch.setattr(CertifiedAccuracyDisplay, "from_certificates", classmethod(noted))
+    groups = np.arange(len(X)) // 6
+    clf = wrap(by_distance, classes=NAMES, cost_matrix={("dog", "cat"): 10, ("cat", "dog"): 1})
+    clf.report(X, NAMES[Y], eps=0.3, confidence=0.5, groups=groups).to_html()
+    assert drawn["confidence"] == 0.5
+    assert drawn["groups"] is groups
+
+
+def test_scaled_noise_is_said_beside_the_units():
+    clf = wrap(by_distance, classes=NAMES, noise_scale=np.linspace(0.1, 1, X.shape[1]))
+    text = repr(clf.report(X, NAMES[Y], eps=0.3, units="cm"))
+    assert "cm / noise_scale" in text
+    assert "others are taken to be fixed" not in text

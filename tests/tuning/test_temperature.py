@@ -101,3 +101,19 @@ def test_what_has_no_scores_has_no_temperature():
         fit_temperature(labels, X, y)
     with pytest.raises(ValueError, match="y "):
         fit_temperature(wrap(LogisticRegression().fit(X, y), 2), X, y + 1)
+
+
+def test_a_temperature_without_effect_is_refused():
+    rule = wrap(module_of(2.0), 2, decision={1: 3}, temperature=8.0)._decision()
+    X = np.zeros((3, 1), np.float32)
+    assert len(wrap(module_of(2.0), 2, decision=rule).predict(X)) == 3
+    assert len(wrap(module_of(2.0), 2, decision=rule, temperature=8.0).predict(X)) == 3
+    with pytest.raises(ValueError, match="temperature=2 has no effect on the rule"):
+        wrap(module_of(2.0), 2, decision=rule, temperature=2.0)
+
+
+def test_low_temperatures_do_not_underflow():
+    clf = wrap(
+        lambda x: np.full((len(x), 3), 1 / 3), 3, decision={1: 3}, temperature=1e-4, n_prediction=20
+    )
+    assert clf.predict_proba(np.zeros((2, 1), np.float32))[:, 1].tolist() == [1, 1]
