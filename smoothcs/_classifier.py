@@ -110,7 +110,7 @@ class CostSensitiveSmoothedClassifier(
         anything else (:func:`smoothcs.modules.default_module`). An unfitted
         scikit-learn classifier is cloned and trained by its own loss on ``n_copies`` noisy copies
         of each row: ``objective`` must then be left at its default, and the parameters of the
-        optimiser and the epochs are ignored. So are the costs in training; they act where
+        optimiser too, and the epochs are ignored. So are the costs in training; they act where
         ``decision`` says so. Where ``X`` is a frame, the model is given frames, so that it may name
         columns.
     cost_matrix : array (m, m), DataFrame, dict, CostMatrix or None, default=None
@@ -396,8 +396,8 @@ class CostSensitiveSmoothedClassifier(
             or what :func:`smoothcs.load_module` gave, is a file of :func:`smoothcs.export_module`,
             which brings its classes, its costs and the parameters that are not given here.
         classes : int or array-like (m,)
-            The labels, in the order of the module's outputs; an int m means 0 ... m - 1. Left
-            out for an exported module.
+            The labels, in the order of the module's outputs; an int m means 0 ... m - 1. May be
+            left out for a fitted scikit-learn classifier, and must be for an exported module.
         cost_matrix : see the class
             The costs.
         **params
@@ -432,7 +432,9 @@ class CostSensitiveSmoothedClassifier(
             cost_matrix = own_costs if cost_matrix is None else cost_matrix
             params = {**own, **params}
         elif classes is None:
-            raise TypeError("classes must be given, unless the module is an exported one.")
+            classes = getattr(module, "classes_", None)
+            if classes is None:
+                raise TypeError("classes must be given, unless the module knows its own.")
         clf = cls(module, cost_matrix=cost_matrix, **params)
         clf._check_parameters()
         resolve_devices(clf.device)
@@ -460,7 +462,7 @@ class CostSensitiveSmoothedClassifier(
             )
         clf.abstain_label_ = resolve_abstain_label(clf.abstain_label, clf.classes_)
         clf.cost_matrix_ = as_cost_matrix(cost_matrix, classes=clf.classes_)
-        decision = clf._decision()
+        decision = clf._decision(np.empty(0))  # costs may come with the inputs
         clf._check_votes(decision)
         if decision.inside is not None and isinstance(clf.module_, PredictedClass):
             check_scores(module)
@@ -1067,6 +1069,12 @@ class CostSensitiveSmoothedClassifier(
 
     def _decision(self, costs: Any = None) -> WeightedVotes:
         """Return how scores and votes become a label, tied to the classes."""
+        by_cost = isinstance(self.decision, str) and self.decision == "min-cost"
+        if by_cost and all(c is None for c in (costs, self.decision_costs, self.cost_matrix)):
+            raise ValueError(
+                "decision='min-cost' needs costs, and there are none: pass costs=... with X, as in "
+                "fit, or set decision_costs or cost_matrix."
+            )
         return read_decision(
             self.decision,
             self.cost_matrix_,

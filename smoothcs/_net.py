@@ -72,7 +72,13 @@ def build_module(
     }
     accepted = inspect.signature(module).parameters
     offered = {name: value for name, value in known.items() if name in accepted}
-    built = module(**{**offered, **params})
+    try:
+        built = module(**{**offered, **params})
+    except TypeError as error:
+        if not params:
+            raise
+        names = [f"module__{name}" for name in sorted(params)]
+        raise TypeError(f"net_params has {names}, which the module refused: {error}") from error
     if not isinstance(built, nn.Module):
         raise TypeError(
             f"module must make an nn.Module; calling {module!r} gave {type(built).__name__}."
@@ -218,6 +224,9 @@ def new_net(
             f"got {clf.net_params!r} of type {type(clf.net_params).__name__}."
         )
     params = dict(clf.net_params or {})
+    own = sorted({"lr", "max_epochs", "batch_size", "optimizer", "callbacks"}.intersection(params))
+    if own:
+        raise ValueError(f"net_params has {own[0]!r}; set {own[0]} of the estimator instead.")
     check_callbacks(clf.callbacks, params)
     module_params = {
         name.removeprefix("module__"): params.pop(name)
@@ -292,8 +301,13 @@ def check_module_output(net: ObjectiveNet, X: Any, n_classes: int) -> None:
     first = np.array(first_input(X)[None] if is_dataset(X) else X[:1])
     was_training = net.module_.training
     net.module_.eval()
-    with torch.no_grad():
-        logits = net.module_(torch.as_tensor(first, device=net.device))
+    try:
+        with torch.no_grad():
+            logits = net.module_(torch.as_tensor(first, device=net.device))
+    except RuntimeError as error:
+        raise ValueError(
+            f"module failed on an input batch of shape {tuple(first.shape)}: {error}"
+        ) from error
     net.module_.train(was_training)
     shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
     if shape != (1, n_classes):

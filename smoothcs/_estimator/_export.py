@@ -87,8 +87,8 @@ def export_module(
     if not isinstance(module, nn.Module) or not hasattr(clf, "vote_key_"):
         raise TypeError(
             "clf must be a CostSensitiveSmoothedClassifier whose base is a torch module; got "
-            f"{type(clf).__name__} around {type(module).__name__}. Of a Pipeline, a search or a "
-            "tuned classifier, export the classifier inside; skops and joblib save other bases."
+            f"{type(clf).__name__}. Of a Pipeline, a search or a tuned classifier, "
+            "export the classifier inside; skops and joblib save other bases."
         )
     shape = clf.input_shape_ if input_shape is None else tuple(input_shape)
     if shape is None:

@@ -36,7 +36,7 @@ def check_model(clf: Any, data: TrainingData, rule: Any) -> None:
         If the model is no classifier, lacks the scores by which ``rule`` decides, or takes no
         sample weights where there are some, and if the inputs are a Dataset.
     ValueError
-        If an objective is set, which nothing would use.
+        If an objective or a parameter of networks is set, which nothing would use.
     """
     name = type(clf.module).__name__
     if not is_classifier(clf.module):
@@ -45,16 +45,30 @@ def check_model(clf: Any, data: TrainingData, rule: Any) -> None:
         raise TypeError(
             "a scikit-learn classifier as the base needs X as an array or a frame, not a Dataset."
         )
-    default = inspect.signature(type(clf)).parameters["objective"].default
+    default = _default(clf, "objective")
     if not (isinstance(clf.objective, str) and clf.objective == default):
         raise ValueError(
             f"objective must be left at its default, {default!r}, with a scikit-learn classifier "
             f"as the base, which trains by its own loss; got {clf.objective!r}."
         )
+    ignored = [name for name in _OF_NETWORKS if getattr(clf, name) != _default(clf, name)]
+    if ignored:
+        raise ValueError(
+            f"{ignored[0]}={getattr(clf, ignored[0])!r} trains networks, and has no effect with a "
+            f"scikit-learn classifier as the base; set parameters of {name} instead."
+        )
     if rule is not None:
         check_scores(clf.module)
     if data.weights is not None and _weight_name(clf.module) is None:
         raise TypeError(f"sample_weight was given, but the module, {name}, takes none in fit.")
+
+
+# Not max_epochs and batch_size: whoever shortens training in general may leave them set.
+_OF_NETWORKS = ("optimizer", "lr", "lr_schedule", "callbacks", "warm_start", "net_params")
+
+
+def _default(clf: Any, name: str) -> Any:
+    return inspect.signature(type(clf)).parameters[name].default
 
 
 def fit_on_noisy_copies(

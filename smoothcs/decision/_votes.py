@@ -211,7 +211,10 @@ def as_decision(decision: Any, classes: ArrayLike | int) -> WeightedVotes:
             "alone cannot. Have the base classifier answer the class of least expected cost."
         )
     if isinstance(decision, str):
-        raise ValueError(f"decision must be None, 'argmax' or a WeightedVotes; got {decision!r}.")
+        raise ValueError(
+            "decision must be None, 'argmax' or WeightedVotes(...), or of an estimator 'min-cost' "
+            f"or weights of scores; got {decision!r}."
+        )
     raise TypeError(
         "decision must be None, 'argmax' or a WeightedVotes: wrap weights of votes as "
         f"WeightedVotes(...); got {decision!r}."

@@ -29,7 +29,7 @@ MEANING = {
     "rob_cost": "mean, over sensitive inputs, of the summed costs of what is not ruled out at eps",
     "certified_accuracy": "share of inputs certified to keep their true label within eps",
     "abstention_rate": "share of inputs on which nothing is certified",
-    "misclassification_cost": "mean cost of the predictions without an attack",
+    "misclassification_cost": "mean cost, by the cost matrix, of predictions without an attack",
     "clean_bill": "summed costs of these inputs without an attack",
     "bill": "summed costs of these inputs at worst within eps",
     "clean_savings": "share of the cheapest constant answer's bill that is saved",

@@ -495,7 +495,8 @@ def _stratified(examples: Examples, groups: NDArray[np.intp], folds: int) -> NDA
     if np.count_nonzero(~harmless) < 2:
         raise ValueError(
             "cross-fitting needs at least 2 examples of sensitive classes, of different groups; "
-            "got 1: give more examples, or cv=0."
+            f"got {np.count_nonzero(~harmless)}: give more examples, or do without it (cv=0 of "
+            "tune_decision, validation=3 of TunedDecisionClassifier)."
         )
     fold = np.empty(n_groups, dtype=np.intp)
     fold[np.lexsort((examples.truth[first], harmless))] = np.arange(n_groups) % folds

@@ -256,7 +256,7 @@ def test_groups_widen_the_intervals(report):
     limits = grouped.certificates.intervals(0.3, groups=groups, names=["accuracy", "rob_cost"])
     for name, (low, high) in limits.items():
         assert grouped.metrics[name][:3] == (report.metrics[name].value, low, high)
-    assert np.isfinite(grouped.metrics["savings"].lower)
+    assert np.isfinite(grouped.metrics["misclassification_cost"].lower)
     assert np.isnan(grouped.by_class["dog"]["recall"].upper)
     assert f"{len(set(groups))} groups of inputs" in grouped.to_markdown()
     with pytest.raises(ValueError, match="groups must hold one label per input"):
