@@ -921,6 +921,8 @@ class CostSensitiveSmoothedClassifier(
             ``rob_standard_nonsensitive``, ``abstention_rate``, ``misclassification_cost``; ``bill``
             (at ``eps``, of all examples), ``mean_bill``, ``clean_bill``, ``savings`` (nan where
             some constant answer is free) and ``clean_savings``;
+            ``rob_cost`` and ``misclassification_cost`` are by the cost matrix, also where there are
+            ``costs``;
             ``precision`` and ``recall``, dicts by label; ``clean_error_matrix`` and
             ``robust_error_matrix``, arrays (m, m), the latter for the sensitive pairs; ``eps``,
             ``sigma``, ``alpha``, ``n_inputs``, ``n_sensitive``, ``mean_votes``.

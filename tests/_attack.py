@@ -74,7 +74,8 @@ def attacked(attack, module, goals, weights, *, n_noise, seed=0):
     ]
     found = torch.cat(parts)
     length = (found - goals.x).norm(dim=1)
-    assert (length <= goals.eps * (1 + 1e-4)).all()
+    # Rounding to float32 is not in proportion to eps.
+    assert (length <= goals.eps * (1 + 1e-4) + 1e-5).all()
     return found
 
 

@@ -123,6 +123,7 @@ def saved(tmp_path_factory):
 
 FIELDS = [
     "format", "label", "abstained", "radius_standard", "radius_group", "radius_pair",
+    "radius_other",
     "votes", "selection_votes", "sigma", "alpha", "level", "n", "bound", "simultaneous",
     "blockers", "also_correct", "costs", "classes", "y", "harmless_errors", "weights",
     "input_error",
@@ -293,6 +294,7 @@ WRONG = {
     "nan group radius": {"radius_group": np.full(4, np.nan)},
     "nan pair radii": {"radius_pair": np.full((4, 3), np.nan)},
     "pair radii everywhere": {"radius_pair": np.zeros((4, 3))},
+    "other radii beyond those of pairs": {"radius_other": certificates().radius_other + 1.0},
     "infinite radius": {"radius_standard": np.array([np.inf, 0, 0, 0])},
     "negative radius": {"radius_standard": np.array([-0.1, 0, 0, 0])},
     "radii of single precision": {"radius_standard": np.zeros(4, np.float32)},
@@ -356,7 +358,8 @@ def test_a_missing_entry_is_refused_unless_it_is_optional(field, saved, tmp_path
 
 
 def same(loaded, original):
-    for field in ("label", "abstained", "radius_standard", "radius_group", "radius_pair", "votes"):
+    radii = ("radius_standard", "radius_group", "radius_pair", "radius_other")
+    for field in ("label", "abstained", *radii, "votes"):
         np.testing.assert_array_equal(getattr(loaded, field), getattr(original, field))
     np.testing.assert_array_equal(loaded.selection_votes, original.selection_votes)
     np.testing.assert_array_equal(loaded.y, original.y)

@@ -48,6 +48,9 @@ def test_radii_are_those_stored(case):
         elif options["bound"] == "exact" and CASES[case]["m"] == 2:
             assert not np.any(radius < before)
             assert np.nanmax(radius - before, initial=0) <= 0.02 * options["sigma"]
+        elif options["bound"] == "exact":
+            # The last bits depend on which claims are searched side by side.
+            np.testing.assert_allclose(radius, before, rtol=1e-12, atol=0)
         else:
             np.testing.assert_array_equal(radius, before)
 

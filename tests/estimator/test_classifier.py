@@ -262,6 +262,7 @@ def test_a_dataset_serves_fit_predict_and_certify(iris):
     assert clf.certified_report(data)["accuracy"] > 0.5
 
 
+@pytest.mark.filterwarnings("ignore::smoothcs.exceptions.UninformativeWarning")
 def test_frames_keep_their_feature_names(iris):
     X, y = load_iris(return_X_y=True, as_frame=True)
     clf = quick(max_epochs=1).fit(X, y)
