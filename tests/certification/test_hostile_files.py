@@ -353,6 +353,9 @@ def test_a_missing_entry_is_refused_unless_it_is_optional(field, saved, tmp_path
         (tmp_path / "c.npz").write_bytes(content)
         with pytest.raises(ValueError, match="certify with y"):
             Certificates.load(tmp_path / "c.npz").rob_cs(0.1)
+    elif field == "radius_other":  # a bill then charges the most beside a costly label
+        (tmp_path / "c.npz").write_bytes(content)
+        assert Certificates.load(tmp_path / "c.npz").bill(0.1) >= certificates().bill(0.1)
     else:
         refused(tmp_path / "c.npz", content)
 

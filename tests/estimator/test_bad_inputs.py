@@ -233,7 +233,8 @@ FIT = [
 MODULES = [
     bad("raises", lambda: fit(module=Linear(raises(OSError("no sensor")))), OSError, "no sensor"),
     bad("too-wide", lambda: fit(module=nn.Linear(2, 4)), ValueError, "module must return logits"),
-    bad("too-narrow-input", lambda: fit(module=nn.Linear(5, 3)), RuntimeError, "shapes"),
+    bad("too-narrow-input", lambda: fit(module=nn.Linear(5, 3)),
+        ValueError, r"module failed on an input batch of shape \(1, 2\)"),
     bad("labels", lambda: fit(module=Linear(lambda z, _: z.argmax(1))), ValueError, "module must"),
     bad("integers", lambda: fit(module=Linear(lambda z, _: z.long())),
         TypeError, "module must.*int64"),

@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from smoothcs import WeightedVotes, certified_scorer, rob_cs_scorer
+from smoothcs import CostMatrix, WeightedVotes, certified_scorer, rob_cs_scorer
 from smoothcs.decision import MinCost, WeightedScores
 from smoothcs.objectives import Gaussian
 
@@ -231,14 +231,15 @@ def test_what_gives_no_probabilities_is_refused(decision):
     def labels(x):
         return by_distance(x).argmax(axis=1)
 
+    how = {"decision": decision, "cost_matrix": CostMatrix.uniform()}
     with pytest.raises(ValueError, match=r"answers labels alone, use decision=WeightedVotes"):
-        wrap(labels, decision=decision).predict(X)
+        wrap(labels, **how).predict(X)
     with pytest.raises(ValueError, match=r"probabilities, >= 0 and of sum 1"):
-        wrap(by_distance, decision=decision).predict(X)
+        wrap(by_distance, **how).predict(X)
     with pytest.raises(ValueError, match=r"probabilities, >= 0 and of sum 1"):
-        wrap(lambda x: by_distance(x) + 1000, decision=decision).predict(X)
+        wrap(lambda x: by_distance(x) + 1000, **how).predict(X)
     with pytest.raises(ValueError, match=r"module must map .* to a tensor of logits"):
-        wrap(ModuleOfLabels(), decision=decision).predict(X)
+        wrap(ModuleOfLabels(), **how).predict(X)
     ridge = RidgeClassifier().fit(X, Y)
     with pytest.raises(TypeError, match=r"predict_proba, which RidgeClassifier lacks"):
         wrap(ridge, decision=decision)
@@ -372,7 +373,8 @@ def test_costs_are_routed_through_pipelines_and_searches():
         pipeline = make_pipeline(StandardScaler(), clf).fit(points, y, costs=costs)
         direct = pipeline[-1].predict(pipeline[0].transform(points), costs=costs)
         assert (pipeline.predict(points, costs=costs) == direct).all()
-        assert (pipeline.predict(points) != direct).any()
+        with pytest.raises(ValueError, match="needs costs, and there are none"):
+            pipeline.predict(points)
         scaled = pipeline[0].transform(points)
         assert pipeline.score(points, y, costs=costs) == pipeline[-1].score(scaled, y, costs=costs)
         search = GridSearchCV(

@@ -268,6 +268,9 @@ def test_a_model_of_scikit_learn_is_tuned_by_its_probabilities(loans):
     X, y, _ = loans
     clf = smoothed(objective="bill")
     clf.set_params(estimator__module=LogisticRegression(), estimator__n_copies=3)
+    with pytest.raises(ValueError, match="lr=.* has no effect with a scikit-learn classifier"):
+        clf.set_params(estimator__lr=0.5, estimator__objective="margin-cs").fit(X, y)
+    clf.set_params(estimator__lr=2e-3)
     clf.set_params(estimator__objective="margin-cs").fit(X, y)
     assert clf.tuned_.weigh == "scores"
     again = pickle.loads(pickle.dumps(clf))
