@@ -379,6 +379,7 @@ class CostSensitiveSmoothedClassifier(
                 self.objective_ = objective
             self.abstain_label_ = abstain_label
             self.vote_key_ = make_key(None if self.random_state is None else seed)
+            self._had_costs = costs is not None
         return self
 
     @classmethod
@@ -1072,7 +1073,8 @@ class CostSensitiveSmoothedClassifier(
     def _decision(self, costs: Any = None) -> WeightedVotes:
         """Return how scores and votes become a label, tied to the classes."""
         by_cost = isinstance(self.decision, str) and self.decision == "min-cost"
-        if by_cost and all(c is None for c in (costs, self.decision_costs, self.cost_matrix)):
+        given = (costs, self.decision_costs, self.cost_matrix)
+        if by_cost and getattr(self, "_had_costs", False) and all(c is None for c in given):
             raise ValueError(
                 "decision='min-cost' needs costs, and there are none: pass costs=... with X, as in "
                 "fit, or set decision_costs or cost_matrix."

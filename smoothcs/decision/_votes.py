@@ -212,8 +212,8 @@ def as_decision(decision: Any, classes: ArrayLike | int) -> WeightedVotes:
         )
     if isinstance(decision, str):
         raise ValueError(
-            "decision must be None, 'argmax' or WeightedVotes(...), or of an estimator 'min-cost' "
-            f"or weights of scores; got {decision!r}."
+            f"decision must be None, 'argmax' or a WeightedVotes; got {decision!r}. An estimator "
+            "also takes 'min-cost' and weights of scores."
         )
     raise TypeError(
         "decision must be None, 'argmax' or a WeightedVotes: wrap weights of votes as "

@@ -328,7 +328,7 @@ def test_certificates_show_the_noise_scale():
     for display in (plotting.RadiusDistributionDisplay, plotting.CertifiedAccuracyDisplay):
         label = display.from_certificates(c).ax_.get_xlabel()
         assert "units of noise_scale, 1 of 4 entries fixed" in label
-        assert "(mm)" in display.from_certificates(c, units="mm").ax_.get_xlabel()
+        assert "(mm / noise_scale)" in display.from_certificates(c, units="mm").ax_.get_xlabel()
     c = clf.set_params(noise_scale=[1, 0, 0, 1]).certify(X, y)
     label = plotting.RadiusDistributionDisplay.from_certificates(c).ax_.get_xlabel()
     assert "units of X, 2 of 4 entries fixed" in label

@@ -272,7 +272,7 @@ def test_images_with_channels_last_are_warned_of_before_the_module_fails():
     conv = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 3))
     with (
         pytest.warns(UserWarning, match="channels last"),
-        pytest.raises(RuntimeError, match="expected input"),
+        pytest.raises(ValueError, match="module failed on an input batch.*expected input"),
     ):
         fit(last, Y, module=conv)
     fit(last.transpose(0, 3, 1, 2), Y, module=conv)
