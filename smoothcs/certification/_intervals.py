@@ -256,7 +256,9 @@ def _interval(
         nothing = np.full(drawn_values.shape[1], np.nan)
         return nothing, nothing
     tail = ndtr(np.sqrt(telling / (telling - 1)) * stdtrit(telling - 1, level / 2))
-    low, high = np.quantile(drawn_values[seen], [tail, 1.0 - tail], axis=0)
+    # Values that were drawn, the outer ones: savings are -inf where an answer costs nothing.
+    low = np.quantile(drawn_values[seen], tail, axis=0, method="lower")
+    high = np.quantile(drawn_values[seen], 1.0 - tail, axis=0, method="higher")
     if is_share:
         point = metric(sums.sum(axis=0))
         bound = float(clopper_pearson_lower(np.array([telling]), telling, level / 2)[0])
