@@ -2,6 +2,8 @@
 
 Radii of the exact and the published bound are the same to the last bit, those of the closed form
 within 1e-12. With two classes the exact test became a binomial test: radii may only have grown.
+Where a costly class was picked, no claim is made against it any more: the exact search of the rest
+runs on shorter arrays, and numpy's last bits depend on the place in an array.
 """
 
 import json
@@ -41,6 +43,9 @@ def test_radii_are_those_stored(case):
         **options,
     )
     np.testing.assert_array_equal(found.label, stored("label"))
+    picked_target = ~np.isnan(found.radius_pair) & (
+        found.label[:, None] == np.arange(CASES[case]["m"])
+    )
     for kind in ("standard", "group", "pair"):
         radius, before = getattr(found, f"radius_{kind}"), stored(kind)
         if options["bound"] == "closed-form":
@@ -48,8 +53,7 @@ def test_radii_are_those_stored(case):
         elif options["bound"] == "exact" and CASES[case]["m"] == 2:
             assert not np.any(radius < before)
             assert np.nanmax(radius - before, initial=0) <= 0.02 * options["sigma"]
-        elif options["bound"] == "exact":
-            # The last bits depend on which claims are searched side by side.
+        elif options["bound"] == "exact" and picked_target.any():
             np.testing.assert_allclose(radius, before, rtol=1e-12, atol=0)
         else:
             np.testing.assert_array_equal(radius, before)
