@@ -94,7 +94,6 @@ def test_grid_search_runs_on_a_dask_cluster_with_the_same_scores(iris):
         np.testing.assert_array_equal(here.cv_results_[name], there.cv_results_[name])
 
 
-@pytest.mark.filterwarnings("ignore::smoothcs.exceptions.UninformativeWarning")
 def test_objective_names_are_gridded_too(iris):
     search = GridSearchCV(
         quick(max_epochs=2), {"objective": ["gaussian", "macer"]}, cv=2, scoring=rob_cs_scorer

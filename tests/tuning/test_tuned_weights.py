@@ -194,12 +194,15 @@ def loans():
 
 def test_costs_are_those_of_the_bill(loans):
     X, y, costs = loans
-    clf = smoothed(objective="bill").fit(X, y, costs=costs)
-    twice = smoothed(objective="bill").fit(X, y, costs=2 * costs)
+    # Trained enough for two labels: where all are 1 already, no weight makes a bill smaller.
+    longer = smoothed(objective="bill")
+    longer.set_params(estimator__max_epochs=10, estimator__batch_size=16)
+    clf = clone(longer).fit(X, y, costs=costs)
+    twice = clone(longer).fit(X, y, costs=2 * costs)
     assert twice.label_weights_ == clf.label_weights_
     assert twice.best_score_ == pytest.approx(2 * clf.best_score_)
     assert clf.best_score_ <= clf.tuned_.baseline_metric
-    assert clf.label_weights_[1] >= clf.label_weights_[0]
+    assert clf.label_weights_[1] > clf.label_weights_[0]
     limited = smoothed(objective="bill", max_cost_increase=0.0).fit(X, y, costs=costs)
     t = limited.tuned_
     assert t.against == "clean_cost"
