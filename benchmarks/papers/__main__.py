@@ -13,6 +13,8 @@ papers' own setting with a shorter schedule; it needs a CUDA device to end in re
 from __future__ import annotations
 
 import argparse
+import itertools
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -65,7 +67,7 @@ def run(store: Store, task: Task, methods: list[str], seeds: int, jobs: int, alp
     floors = {seed: _floors(kept, task, gaussian, seed) for seed in range(seeds)}
     for method in methods:
         wanted = range(1 if method in SLOW else seeds)
-        if all(_result(store, task, method, seed).exists() for seed in wanted):
+        if all(_is_measured(_result(store, task, method, seed)) for seed in wanted):
             continue
         pool = list(candidates(method, task, store.budget))
         _train(store, [(c, 0) for c in pool], jobs)
@@ -88,6 +90,14 @@ def _floors(store: Store, task: Task, gaussian: Candidate, seed: int) -> list[fl
 
 def _result(store: Store, task: Task, method: str, seed: int) -> Path:
     return store.folder / task.name / f"{method}-s{seed}.json"
+
+
+def _is_measured(path: Path) -> bool:
+    """Return whether a result file is there and has all rules at all losses."""
+    if not path.exists():
+        return False
+    rows = json.loads(path.read_text())["rows"]
+    return {(row["loss"], row["rule"]) for row in rows} == set(itertools.product(LOSSES, RULES))
 
 
 def _train(store: Store, models: list[tuple[Candidate, int]], jobs: int) -> None:
