@@ -24,7 +24,8 @@ SHARES = (
     "rob_standard_nonsensitive",
     "abstention_rate",
 )
-MEANS = ("rob_cost", "misclassification_cost", "mean_bill", "savings", "clean_savings")
+SAVINGS = ("savings", "clean_savings")
+MEANS = ("rob_cost", "misclassification_cost", "mean_bill", *SAVINGS)
 # What must have been decided, as the attribute that is None if it was not.
 _NEEDS = {
     "rob_cs": "certified_group",
@@ -125,15 +126,15 @@ class GroupIntervals:
         found: dict[str, tuple[Any, Any]] = {}
         for name in self._available() if names is None else names:
             check_choice("names", name, SHARES + MEANS)
-            rows, is_saved = self._columns(name, eps)
+            paid, against = self._columns(name, eps)
             found[name] = _interval(
-                _sums(rows * weight[:, None], codes),
-                _saved if is_saved else _ratio,
+                _sums(paid * weight[:, None], codes),
+                _sums(against * weight[:, None], codes),
                 level,
                 n_resamples,
                 random_state,
                 is_share=name in SHARES,
-                is_saved=is_saved,
+                is_saved=name in SAVINGS,
             )
             if np.ndim(eps) == 0:
                 low, high = found[name]
@@ -149,28 +150,28 @@ class GroupIntervals:
             and not (name in ("mean_bill", "savings") and self._apart())
         ]
 
-    def _columns(self, name: str, eps: Any) -> tuple[Floats, bool]:
-        """Return rows (n, k + 1) whose sums make the metric at k radii, and whether it is savings.
+    def _columns(self, name: str, eps: Any) -> tuple[Floats, Floats]:
+        """Return rows (n, k) and (n, l) whose sums make the metric at k radii.
 
-        The metric is the sum of each of the first columns over the sum of the last, or what is
-        saved of the smallest of the last.
+        The metric is the sum of each of the k columns over that of the one other, or, for savings,
+        what is saved of the smallest of l sums.
         """
         y, cost = self._truth(name), self.cost_matrix
         values: Any
         codes, sensitive = cost.encode(y), cost.sensitive_mask(y)
-        if name in ("savings", "clean_savings"):
+        if name in SAVINGS:
             paid = self.worst_cost(0.0 if name == "clean_savings" else eps)
             rows = (
                 cost.matrix[codes] if self.costs is None else self.costs[np.arange(len(y)), codes]
             )
-            return np.column_stack([paid, rows]), True
+            return paid.T.reshape(len(y), -1), rows
         counted = np.ones(len(y), dtype=bool)
         if name in ("rob_cs", "rob_cs_standard", "rob_cost"):
             counted = sensitive
         elif name == "rob_standard_nonsensitive":
             counted = ~sensitive
         if name == "mean_bill":
-            values = self.worst_cost(eps)
+            values = self.worst_cost(eps).T
         elif name == "abstention_rate":
             values = self._abstained()
         elif name == "misclassification_cost":
@@ -190,7 +191,7 @@ class GroupIntervals:
             if not name.startswith("rob_cs"):
                 values &= (self.label == y)[:, None]
         values = np.asarray(values, dtype=np.float64).reshape(len(y), -1)
-        return np.column_stack([values * counted[:, None], counted]), False
+        return values * counted[:, None], counted[:, None].astype(np.float64)
 
 
 def group_codes(groups: Any, n: int) -> NDArray[np.intp]:
@@ -216,21 +217,16 @@ def _sums(rows: Floats, codes: NDArray[np.intp]) -> Floats:
     return np.add.reduceat(rows[order], starts, axis=0)
 
 
-def _ratio(sums: Floats) -> Floats:
+def _metric(paid: Floats, against: Floats, is_saved: bool) -> Floats:
+    """Return the metric at k radii of sums (..., k) and (..., l)."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        ratios: Floats = sums[..., :-1] / sums[..., -1:]
-    return ratios
-
-
-def _saved(sums: Floats) -> Floats:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        saved: Floats = 1.0 - sums[..., :1] / sums[..., 1:].min(axis=-1, keepdims=True)
-    return saved
+        share: Floats = paid / against.min(axis=-1, keepdims=True)
+    return 1.0 - share if is_saved else share
 
 
 def _interval(
-    sums: Floats,
-    metric: Callable[[Floats], Floats],
+    paid: Floats,
+    against: Floats,
     level: float,
     n_resamples: int,
     random_state: int,
@@ -238,30 +234,31 @@ def _interval(
     is_share: bool,
     is_saved: bool,
 ) -> tuple[Floats, Floats]:
-    """Return lower and upper limits (k,) of a metric of sums (G, .) over groups."""
-    n_groups = len(sums)
+    """Return lower and upper limits (k,) of a metric of sums (G, k) and (G, l) over groups."""
+    n_groups = len(paid)
     # Groups without any input that counts say nothing of the spread between groups.
-    telling = int(np.count_nonzero(sums[:, 1:].any(axis=1) if is_saved else sums[:, -1]))
+    telling = int(np.count_nonzero(against.any(axis=1)))
     rng = np.random.default_rng(random_state)
     at_once = max(_FLOATS_AT_ONCE // n_groups, 1)
     values = []
     for first in range(0, n_resamples, at_once):
         size = min(at_once, n_resamples - first)
         drawn = rng.multinomial(n_groups, np.full(n_groups, 1.0 / n_groups), size=size)
-        values.append(metric(drawn @ sums))
+        values.append(_metric(drawn @ paid, drawn @ against, is_saved))
     drawn_values = np.concatenate(values)
-    # A sample without any input that counts has no value.
-    seen = ~np.isnan(drawn_values).any(axis=1)
-    if telling < 2 or not seen.any():
-        nothing = np.full(drawn_values.shape[1], np.nan)
-        return nothing, nothing
+    # A sample without any input that counts has no value, nor have savings where nothing is paid
+    # and nothing need be.
+    nothing = np.isnan(drawn_values).all(axis=0)
+    if telling < 2 or nothing.all():
+        return np.full(len(nothing), np.nan), np.full(len(nothing), np.nan)
+    drawn_values[:, nothing] = 0.0
     tail = ndtr(np.sqrt(telling / (telling - 1)) * stdtrit(telling - 1, level / 2))
     # Values that were drawn, the outer ones: savings are -inf where an answer costs nothing.
-    low = np.quantile(drawn_values[seen], tail, axis=0, method="lower")
-    high = np.quantile(drawn_values[seen], 1.0 - tail, axis=0, method="higher")
+    low = np.nanquantile(drawn_values, tail, axis=0, method="lower")
+    high = np.nanquantile(drawn_values, 1.0 - tail, axis=0, method="higher")
     if is_share:
-        point = metric(sums.sum(axis=0))
+        point = _metric(paid.sum(axis=0), against.sum(axis=0), is_saved)
         bound = float(clopper_pearson_lower(np.array([telling]), telling, level / 2)[0])
         low = np.where(point >= 1.0, np.minimum(low, bound), low)
         high = np.where(point <= 0.0, np.maximum(high, 1.0 - bound), high)
-    return low, high
+    return np.where(nothing, np.nan, low), np.where(nothing, np.nan, high)

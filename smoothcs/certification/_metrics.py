@@ -126,9 +126,10 @@ class CertifiedMetrics(GroupIntervals):
         )
 
     def worst_cost(self, eps: Any = None) -> NDArray[np.float64]:
-        """What each example may cost at worst within eps, (n,); at eps=0, what its label costs.
+        """What each example may cost at worst within eps, (n,); at k radii, (k, n).
 
-        The prices are the ``costs`` of the examples, else those of the cost matrix. The label
+        At eps=0 it is what the label costs. The prices are the ``costs`` of the examples, else
+        those of the cost matrix. The label
         counts, and every other class unless it is certified out at eps; an input that was abstained
         on pays the largest price of its row.
         """

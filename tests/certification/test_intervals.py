@@ -36,9 +36,9 @@ def test_a_weighted_metric_is_what_its_rows_sum_to(clf, name, own_costs):
         report = c.report(0.3, weight)
         low, high = c.intervals(0.3, names=[name], sample_weight=weight, groups=GROUPS)[name]
         assert low <= report[name] <= high
-        rows, saved = c._columns(name, 0.3)
-        total = weight @ rows
-        value = 1 - total[0] / total[1:].min() if saved else total[0] / total[1]
+        paid, against = (weight @ rows for rows in c._columns(name, 0.3))
+        value = paid[0] / against.min()
+        value = 1 - value if "savings" in name else value
         assert value == pytest.approx(report[name])
 
 
@@ -52,6 +52,22 @@ def test_equal_groups_leave_no_doubt_and_shares_of_1_do():
     low, high = sure.intervals(0.1, names=["rob_cs"])["rob_cs"]
     assert low == pytest.approx(0.025 ** (1 / 10))
     assert high == 1.0
+
+
+def test_savings_of_groups_for_whom_an_answer_is_free_are_bounded_without_nan():
+    # One class in each of two groups: a sample of one group alone has an answer that costs nothing.
+    votes = np.array([[990, 10], [990, 10], [10, 990], [400, 600]])
+    y, groups = np.array([0, 0, 1, 1]), ["a", "a", "b", "b"]
+    costs = np.tile(1.0 - np.eye(2), (4, 1, 1))
+    c = certify_votes(votes, votes, sigma=0.5, y=y, costs=costs)
+    low, high = c.intervals(np.array([0.0, 0.2]), groups=groups, names=["savings"])["savings"]
+    assert low.tolist() == [1.0, -np.inf]
+    assert high.tolist() == [1.0, 0.5]
+    assert c.savings(np.array([0.0, 0.2])).tolist() == [1.0, 0.5]
+    # Where an answer is free for everybody, there is nothing to save.
+    one = certify_votes(votes[[0, 3]], votes[[0, 3]], sigma=0.5, y=[0, 0], costs=costs[:2])
+    low, high = one.intervals(np.array([0.0, 0.2]), names=["savings"])["savings"]
+    assert low.tolist() == high.tolist() == [-np.inf, -np.inf]
 
 
 def simulated(rng, n_groups=40, size=10):
@@ -100,9 +116,9 @@ def test_a_report_has_intervals_if_groups_are_given(clf):
 def test_intervals_of_many_radii(clf):
     c = clf.certify(X, Y)
     eps = np.array([0.1, 0.3, 0.6])
-    for name in ("rob_cs", "rob_cost", "certified_accuracy"):
+    for name in ("rob_cs", "rob_cost", "certified_accuracy", "mean_bill", "savings"):
         low, high = c.intervals(eps, groups=GROUPS, names=[name])[name]
-        values = getattr(c, name)(eps)
+        values = c.bill(eps) / len(X) if name == "mean_bill" else getattr(c, name)(eps)
         assert (low <= values).all()
         assert (values <= high).all()
         at_one = c.intervals(0.3, groups=GROUPS, names=[name])[name]
