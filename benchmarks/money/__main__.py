@@ -25,9 +25,10 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 from benchmarks.money.bases import BASES, estimator
 from benchmarks.money.data import SOURCES, Part, Table, load
 from smoothcs import TunedDecisionClassifier
+from smoothcs.tuning import fit_temperature
 
 EPS = (0.0, 0.05, 0.1, 0.2, 0.3)
-RULES = ("plurality", "weighted votes", "weighted scores", "min-cost inside")
+RULES = ("plurality", "weighted votes", "weighted scores", "min-cost inside", "tempered min-cost")
 # What is chosen on validation is the mean of what is certified here.
 CHOSEN_AT = (EPS.index(0.1), EPS.index(0.3))
 
@@ -115,7 +116,11 @@ def tested(
     """Train on training and validation part and certify the test part."""
     begin = time.perf_counter()
     (train, valid, test), scale = encoded(table, base)
-    decision: Any = "min-cost" if rule == "min-cost inside" else None
+    decision: Any = "min-cost" if "min-cost" in rule else None
+    temperature = 1.0
+    if rule == "tempered min-cost":
+        clf, part = fitted(base, train, scale, sigma, seed), first(valid, args.rows // 2)
+        temperature = fit_temperature(clf, part.X, part.y, random_state=0)
     if rule.startswith("weighted"):
         # Weights are tuned on rows that were not trained on, and kept.
         clf, part = fitted(base, train, scale, sigma, seed), first(valid, args.rows // 2)
@@ -125,11 +130,18 @@ def tested(
         )  # fmt: skip
         decision = tuner.fit(part.X, part.y, costs=part.costs).tuned_.decision
     both = Part(*(np.concatenate(rows) for rows in zip(train, valid, strict=True)))
-    clf = fitted(base, both, scale, sigma, seed).set_params(decision=decision)
+    clf = fitted(base, both, scale, sigma, seed).set_params(
+        decision=decision, temperature=temperature
+    )
     trained = time.perf_counter()
     found = certified(clf, first(test, args.rows), args.votes, base)
     minutes = [(trained - begin) / 60, (time.perf_counter() - trained) / 60]
-    return {"value": found, "minutes": minutes, "decision": str(decision)}
+    return {
+        "value": found,
+        "minutes": minutes,
+        "decision": str(decision),
+        "temperature": temperature,
+    }
 
 
 def kept(path: Path, measure: Callable[..., Any], *arguments: Any) -> Any:

@@ -63,6 +63,7 @@ class ExpectedCost(Gaussian):
 
 NETS: dict[str, dict[str, Any]] = {
     "mlp": {},
+    "mlp, 15 epochs": {"epochs": 15},
     "mlp, costs": {"dropout": 0.2},
     "small nets": {"hidden": (32,), "dropout": 0.3, "members": 4},
     "small nets, costs": {"hidden": (32,), "dropout": 0.3, "members": 4},
@@ -84,9 +85,10 @@ def estimator(
             categorical_features=categories or None, early_stopping=True, max_iter=60
         )
         return CostSensitiveSmoothedClassifier(model, **shared)
-    params = NETS[base]
+    params = dict(NETS[base])
     # Few rows are soon known by heart, and a net that is sure of everything prices nothing well.
     epochs = int(np.clip(n_rows / 30, 15, 40)) * (3 if params.get("members", 1) > 1 else 1)
+    epochs = params.pop("epochs", epochs)
     return CostSensitiveSmoothedClassifier(
         Nets,
         objective=ExpectedCost() if base.endswith("costs") else "gaussian",
