@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothcs._labels import (
+    FOLDS,
     class_array,
     distinct,
     holds_integers,
@@ -700,6 +701,7 @@ def check_costs(costs: Any, n_inputs: int, n_classes: int) -> NDArray[np.float64
         raise ValueError(
             f"costs must have shape {wanted}, a matrix (true class, answer) per row of X; got "
             f"{array.shape}."
+            + (f" {FOLDS}" if array.ndim == 3 and array.shape[1] > n_classes else "")
         )
     if not np.all((array >= 0) & np.isfinite(array)):
         i, y, k = np.argwhere(~((array >= 0) & np.isfinite(array)))[0]
@@ -813,7 +815,7 @@ def _check_size(matrix: NDArray[Any], labels: Iterable[Any]) -> None:
     if len(matrix) != len(names):
         raise ValueError(
             f"cost_matrix is {len(matrix)} x {len(matrix)}, but there are {len(names)} classes: "
-            f"{shorten(names)}."
+            f"{shorten(names)}." + (f" {FOLDS}" if len(matrix) > len(names) else "")
         )
 
 

@@ -239,6 +239,12 @@ class BestUnder(str):
         key = f"mean_test_{name}"
         if key not in cv_results:
             known = sorted(k.removeprefix("mean_test_") for k in cv_results if "mean_test_" in k)
+            if known == ["score"]:
+                raise ValueError(
+                    f"the search scores a single metric, which then has no name, and "
+                    f"best_under looks for {name!r}: pass a list, as in "
+                    f"scoring=certified_scorer(eps, metrics=['rob_cs', 'accuracy'])."
+                )
             raise ValueError(f"the search has no metric {name!r}; it has {known}.")
         return np.asarray(cv_results[key], dtype=float)
 

@@ -18,7 +18,7 @@ from sklearn.utils.validation import (
 )
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from smoothcs._labels import positions
+from smoothcs._labels import FOLDS, positions
 from smoothcs.votes._source import SameInputs
 from smoothcs.votes.noise import content_digest
 
@@ -151,15 +151,15 @@ def check_weights(sample_weight: Any, X: Any) -> np.ndarray | None:
     return weights
 
 
-def encode_labels(
-    y: np.ndarray, classes: np.ndarray, refusal: str = "y contains labels that fit never saw"
-) -> np.ndarray:
-    """Return class indices (n,), refusing other labels in the words of ``refusal``."""
+def encode_labels(y: np.ndarray, classes: np.ndarray, refusal: str | None = None) -> np.ndarray:
+    """Return class indices (n,), refusing other labels in the words of ``refusal``, if given."""
     codes = positions(y.tolist(), classes.tolist())
     unseen = sorted({repr(label) for label in y[codes < 0].tolist()})
     if unseen:
+        said = refusal or "y contains labels that fit never saw"
+        hint = "" if refusal else f" {FOLDS}"
         raise ValueError(
-            f"{refusal}: {', '.join(unseen[:10])}; the classes are {classes.tolist()}."
+            f"{said}: {', '.join(unseen[:10])}; the classes are {classes.tolist()}.{hint}"
         )
     return codes
 

@@ -125,12 +125,13 @@ class PerturbationDisplay:
         one, label = pick_one(estimator, X, y, index)
         clf, reached = final_step(estimator, one)
         if not isinstance(clf.module_, torch.nn.Module):
+            base = getattr(clf.module_, "estimator", clf.module_)
             raise TypeError(
                 "the attack needs gradients, so the base classifier must be a torch module; got "
-                f"{type(clf.module_).__name__}."
+                f"{getattr(base, '__name__', type(base).__name__)}."
             )
         x = np.asarray(reached, dtype=np.float32)
-        as_image(x[0], "X must hold images:", "A table has no picture; VotesDisplay shows a row.")
+        as_image(x[0], "each input must be", "For a row of a table, use VotesDisplay.")
         eps = check_positive("eps", clf._eps(eps))
         costs = None if costs is None else np.asarray(costs)[[index]]
         if label is None:
