@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from smoothcs._metrics.frames import as_frame
 from smoothcs._validation import check_integer, check_positive, check_probability
 from smoothcs.bounds.binomial import check_votes
 from smoothcs.certification._core import Record
-from smoothcs.certification._metrics import as_frame
 from smoothcs.cost import CostMatrix
 from smoothcs.decision import WeightedVotes
 from smoothcs.sequential import KINDS, Together
@@ -152,21 +152,6 @@ class CertifiedAt(Record):
         used: NDArray[np.int64] = self.votes.sum(axis=1) + self.selection_votes.sum(axis=1)
         return used
 
-    def report(
-        self,
-        eps: float | None = None,
-        sample_weight: ArrayLike | None = None,
-        groups: ArrayLike | None = None,
-    ) -> dict[str, Any]:
-        """Return every metric at ``eps`` by its name, with sigma, alpha and the mean votes."""
-        return {
-            **super().report(eps, sample_weight, groups),
-            "eps": float(self.eps[self._column(eps)]),
-            "sigma": self.sigma,
-            "alpha": self.alpha,
-            "mean_votes": float(self.votes.sum(axis=1).mean()),
-        }
-
     def to_frame(self) -> pd.DataFrame:
         """One row per input: labels, claims by kind and radius, votes; needs pandas."""
         columns: dict[str, Any] = {} if self.y is None else {"y": self.y}
@@ -189,9 +174,11 @@ class CertifiedAt(Record):
         if kind == "label":
             return 0.0, np.where(self._abstained(), 0.0, 1.0)
         certified = self._decided(f"certified_{'pair' if kind == 'other' else kind}")
-        column = self._column(eps)
-        e = float(self.eps[column])
-        return e, np.where(certified[:, column], 2.0 * e, 0.0)
+        e = self._reported(eps)
+        return e, np.where(certified[:, self._column(eps)], 2.0 * e, 0.0)
+
+    def _reported(self, eps: Any) -> float:
+        return float(self.eps[self._column(eps)])
 
     def _column(self, eps: Any) -> int:
         if eps is None and len(self.eps) == 1:

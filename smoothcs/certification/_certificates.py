@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothcs import metrics
+from smoothcs._metrics.frames import as_frame
 from smoothcs._validation import (
     check_blockers,
     check_choice,
@@ -17,7 +18,6 @@ from smoothcs._validation import (
 )
 from smoothcs.bounds.binomial import check_counts, check_votes
 from smoothcs.certification._core import HARMLESS_ERRORS, Record
-from smoothcs.certification._metrics import as_frame
 from smoothcs.cost import CostMatrix
 from smoothcs.decision import WeightedVotes
 from smoothcs.decision._radii import Problem, pairs_certified
@@ -205,21 +205,6 @@ class Certificates(Record):
         radii = np.asarray(self._given(eps), dtype=np.float64)
         return at(float(radii)) if radii.ndim == 0 else np.array([at(float(e)) for e in radii])
 
-    def report(
-        self,
-        eps: float | None = None,
-        sample_weight: ArrayLike | None = None,
-        groups: ArrayLike | None = None,
-    ) -> dict[str, Any]:
-        """Return every metric at ``eps`` by its name, with sigma, alpha and the mean votes."""
-        return {
-            **super().report(eps, sample_weight, groups),
-            "eps": eps,
-            "sigma": self.sigma,
-            "alpha": self.alpha,
-            "mean_votes": float(self.votes.sum(axis=1).mean()),
-        }
-
     def to_frame(self) -> pd.DataFrame:
         """One row per input: labels and radii, one column per target; needs pandas.
 
@@ -237,6 +222,9 @@ class Certificates(Record):
         if kind == "other" and self.radius_other is None:  # of an old file
             kind = "pair"
         return self._given(eps), getattr(self, f"radius_{kind}")
+
+    def _reported(self, eps: Any) -> Any:
+        return eps
 
     def _given(self, eps: Any) -> Any:
         if eps is None:

@@ -79,6 +79,8 @@ class Record(CertifiedMetrics):
     FORMAT: ClassVar[str]
     STORED_AS: ClassVar[dict[str, str]]
     votes: NDArray[np.int64]
+    sigma: float
+    alpha: float
     decision: WeightedVotes
     model: str | None
     costs: NDArray[np.float64] | None
@@ -94,6 +96,25 @@ class Record(CertifiedMetrics):
 
     def __len__(self) -> int:
         return len(self.label)
+
+    def report(
+        self,
+        eps: float | None = None,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> dict[str, Any]:
+        """Return every metric at ``eps`` by its name, with sigma, alpha and the mean votes."""
+        return {
+            **super().report(eps, sample_weight, groups),
+            "eps": self._reported(eps),
+            "sigma": self.sigma,
+            "alpha": self.alpha,
+            "mean_votes": float(self.votes.sum(axis=1).mean()),
+        }
+
+    def _reported(self, eps: Any) -> Any:
+        """Return the radius that a report names."""
+        raise NotImplementedError
 
     def _notes(self) -> str:
         """Return what the repr says of the decision, the noise and the model."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothcs import metrics
+from smoothcs._metrics.frames import as_frame
 from smoothcs.certification._intervals import GroupIntervals, group_codes
 from smoothcs.cost import CostMatrix
 
@@ -19,6 +20,19 @@ Many = Sequence[float] | NDArray[Any]
 
 # The metrics of ``score``, each with the kind of claim that it counts.
 SCORES = {"rob_cs": "group", "rob_cost": "pair", "certified_accuracy": "standard"}
+
+
+class _AtEps(Protocol):
+    """A metric for type checkers: a float of one eps, an array of several."""
+
+    @overload
+    def __call__(self, eps: float | None = ..., sample_weight: ArrayLike | None = ...) -> float: ...
+    @overload
+    def __call__(self, eps: Many, sample_weight: ArrayLike | None = ...) -> NDArray[np.float64]: ...
+
+
+def _at_eps(method: Callable[..., Any]) -> _AtEps:
+    return method
 
 
 class CertifiedMetrics(GroupIntervals):
@@ -47,30 +61,17 @@ class CertifiedMetrics(GroupIntervals):
         """Where no label is certain."""
         raise NotImplementedError
 
-    @overload
-    def rob_cs(self, eps: float | None = ..., sample_weight: ArrayLike | None = ...) -> float: ...
-    @overload
-    def rob_cs(self, eps: Many, sample_weight: ArrayLike | None = ...) -> NDArray[np.float64]: ...
+    @_at_eps
     def rob_cs(self, eps: Any = None, sample_weight: Any = None) -> Any:
         """Share of the sensitive examples certified against all sensitive targets ([Xin25]_, 6)."""
         return self._rob_cs("group", eps, sample_weight)
 
-    @overload
-    def rob_cs_standard(
-        self, eps: float | None = ..., sample_weight: ArrayLike | None = ...
-    ) -> float: ...
-    @overload
-    def rob_cs_standard(
-        self, eps: Many, sample_weight: ArrayLike | None = ...
-    ) -> NDArray[np.float64]: ...
+    @_at_eps
     def rob_cs_standard(self, eps: Any = None, sample_weight: Any = None) -> Any:
         """``rob_cs`` as the standard radius, which ignores costs, would have it ([Xin23]_)."""
         return self._rob_cs("standard", eps, sample_weight)
 
-    @overload
-    def rob_cost(self, eps: float | None = ..., sample_weight: ArrayLike | None = ...) -> float: ...
-    @overload
-    def rob_cost(self, eps: Many, sample_weight: ArrayLike | None = ...) -> NDArray[np.float64]: ...
+    @_at_eps
     def rob_cost(self, eps: Any = None, sample_weight: Any = None) -> Any:
         """Mean, over sensitive examples, of the summed costs of targets that are not ruled out.
 
@@ -85,14 +86,7 @@ class CertifiedMetrics(GroupIntervals):
             sample_weight=sample_weight,
         )
 
-    @overload
-    def certified_accuracy(
-        self, eps: float | None = ..., sample_weight: ArrayLike | None = ...
-    ) -> float: ...
-    @overload
-    def certified_accuracy(
-        self, eps: Many, sample_weight: ArrayLike | None = ...
-    ) -> NDArray[np.float64]: ...
+    @_at_eps
     def certified_accuracy(self, eps: Any = 0.0, sample_weight: Any = None) -> Any:
         """Share of the examples certified to keep their true label; at eps=0, to have it."""
         kind = "label" if np.ndim(eps) == 0 and eps == 0 else "standard"
@@ -105,14 +99,7 @@ class CertifiedMetrics(GroupIntervals):
             sample_weight=sample_weight,
         )
 
-    @overload
-    def rob_standard_nonsensitive(
-        self, eps: float | None = ..., sample_weight: ArrayLike | None = ...
-    ) -> float: ...
-    @overload
-    def rob_standard_nonsensitive(
-        self, eps: Many, sample_weight: ArrayLike | None = ...
-    ) -> NDArray[np.float64]: ...
+    @_at_eps
     def rob_standard_nonsensitive(self, eps: Any = None, sample_weight: Any = None) -> Any:
         """Certified accuracy on the examples of classes without sensitive targets ([Xin23]_)."""
         e, radius = self._at("standard", eps)
@@ -379,17 +366,3 @@ class CertifiedMetrics(GroupIntervals):
         if self.y is None:
             raise ValueError(f"{metric} compares with the true classes: certify with y to have it.")
         return self.y
-
-
-def as_frame(
-    columns: dict[str, Any], name: str = "to_frame", noise_scale: NDArray[Any] | None = None
-) -> pd.DataFrame:
-    """Return a DataFrame with the scale of the noise in its ``attrs``, or say what to install."""
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise ImportError(f"{name} needs pandas: pip install pandas.") from error
-    frame = pd.DataFrame(columns)
-    if noise_scale is not None:
-        frame.attrs["noise_scale"] = noise_scale.tolist()
-    return frame

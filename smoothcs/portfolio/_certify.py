@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from smoothcs._metrics.frames import as_frame
 from smoothcs._validation import check_choice, check_integer, check_positive, check_probability
 from smoothcs.bounds.binomial import check_votes
 from smoothcs.cost import CostMatrix, as_cost_matrix
@@ -70,12 +71,6 @@ class PortfolioCertificate:
 
     def to_frame(self) -> pd.DataFrame:
         """One row per eps: the bounds, overall and per class; needs pandas."""
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError(
-                "PortfolioCertificate.to_frame needs pandas: pip install pandas."
-            ) from error
         columns: dict[str, Any] = {
             "eps": np.atleast_1d(self.eps),
             "risk": np.atleast_1d(self.risk),
@@ -83,7 +78,7 @@ class PortfolioCertificate:
         }
         for j, name in enumerate(self.classes):
             columns[f"risk_{name}"] = np.atleast_2d(self.risk_by_class)[:, j]
-        return pd.DataFrame(columns)
+        return as_frame(columns, "PortfolioCertificate.to_frame")
 
     def __repr__(self) -> str:
         low, high = self.clean_risk_interval

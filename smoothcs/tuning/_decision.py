@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from smoothcs._metrics.frames import as_frame
 from smoothcs._validation import (
     check_choice,
     check_integer,
@@ -158,10 +159,6 @@ class TunedDecision:
 
     def to_frame(self) -> pd.DataFrame:
         """The frontier, one point a row; needs pandas."""
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError("TunedDecision.to_frame needs pandas: pip install pandas.") from error
         kinds = (self.against, "metric")
         columns = {
             (name + suffix).replace("metric", self.objective): getattr(
@@ -172,7 +169,7 @@ class TunedDecision:
         }
         for k, label in enumerate(self.classes.tolist()):
             columns[f"weight_{label}"] = self.frontier_weights[:, k]
-        return pd.DataFrame(columns)
+        return as_frame(columns, "TunedDecision.to_frame")
 
 
 def tune_decision(
