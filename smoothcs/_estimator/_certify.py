@@ -20,6 +20,7 @@ from smoothcs.decision import WeightedVotes
 from smoothcs.sequential import KINDS, RadiusRule, Together
 from smoothcs.sequential._decisions import CERTIFIED
 from smoothcs.votes import VotesInterrupted
+from smoothcs.votes._source import input_of
 
 Counts = NDArray[np.int64]
 Draw = Callable[..., Counts]
@@ -236,7 +237,7 @@ def rounding_errors(
     noise = np.float32(1.0) if scale is None else scale.ravel()
     rows = 1024 if isinstance(X, np.ndarray) else 1
     for start in range(0, len(X), rows):
-        x = X[start : start + rows] if rows > 1 else _input_of(X[start])[None]
+        x = X[start : start + rows] if rows > 1 else input_of(X[start])[None]
         x = np.reshape(np.asarray(x, dtype=np.float32), (len(x), -1))
         spacing = np.spacing(np.abs(x) + np.float32(16.0 * sigma) * noise).astype(np.float64)
         # Entries without noise do not change, and are rounded alike.
@@ -254,7 +255,3 @@ def rounding_errors(
                 "scale it."
             )
     return errors
-
-
-def _input_of(item: Any) -> Any:
-    return item[0] if isinstance(item, tuple | list) else item

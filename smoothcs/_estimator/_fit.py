@@ -23,6 +23,7 @@ from smoothcs._estimator._inputs import (
 from smoothcs._estimator._nested import NestedParams
 from smoothcs._estimator._state import portable_state, restored_state
 from smoothcs.cost import CostMatrix, as_cost_matrix, check_costs
+from smoothcs.votes._source import input_of
 
 
 class ArrayDataset(Dataset):
@@ -51,9 +52,7 @@ class EncodedDataset(Dataset):
         return len(self.y)
 
     def __getitem__(self, index: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        item = self.dataset[index]
-        x = item[0] if isinstance(item, (tuple, list)) else item
-        x = torch.as_tensor(x, dtype=torch.float32)
+        x = torch.as_tensor(input_of(self.dataset[index]), dtype=torch.float32)
         return _item(x, index, self.y, self.more)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from smoothcs._estimator._inputs import first_input, is_dataset
+from smoothcs._estimator._inputs import is_dataset
+from smoothcs.votes._source import input_of
 
 _CHANNELS = (1, 3, 4)
 _LOOKED_AT = 8  # items of a Dataset, which may be slow to read
@@ -23,7 +24,7 @@ def warn_of_images(X: Any, noise: float | None) -> None:
         Standard deviation of the noise, or another length in the units of ``X``.
     """
     if is_dataset(X):
-        items = [first_input([X[i]]) for i in range(min(_LOOKED_AT, len(X)))]
+        items = [np.asarray(input_of(X[i]), np.float32) for i in range(min(_LOOKED_AT, len(X)))]
         sample = np.stack([x for x in items if x.shape == items[0].shape])
     else:
         sample = X

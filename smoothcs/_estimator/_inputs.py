@@ -19,7 +19,7 @@ from sklearn.utils.validation import (
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from smoothcs._labels import FOLDS, positions
-from smoothcs.votes._source import SameInputs
+from smoothcs.votes._source import SameInputs, input_of
 from smoothcs.votes.noise import content_digest
 
 
@@ -87,16 +87,13 @@ def _check_shape(estimator: Any, shape: tuple[int, ...], reset: bool) -> None:
 
 def first_input(dataset: Any) -> np.ndarray:
     """Return the first input of a Dataset that yields ``x`` or ``(x, y)``."""
-    item = dataset[0]
-    x = item[0] if isinstance(item, (tuple, list)) else item
-    return np.asarray(x, dtype=np.float32)
+    return np.asarray(input_of(dataset[0]), dtype=np.float32)
 
 
 def input_digests(X: Any) -> list[bytes]:
     """Return a digest of each input of an array or Dataset; the noise of a vote depends on it."""
-    inputs = (X[i] for i in range(len(X)))
-    firsts = (x[0] if is_dataset(X) and isinstance(x, tuple | list) else x for x in inputs)
-    return [content_digest(np.asarray(x, dtype=np.float32)) for x in firsts]
+    inputs = (np.asarray(input_of(X[i]), dtype=np.float32) for i in range(len(X)))
+    return [content_digest(x) for x in inputs]
 
 
 def identical_inputs(X: Any) -> NDArray[np.intp]:

@@ -45,6 +45,7 @@ from smoothcs.convex._objectives import CostSensitiveRobust, OverallRobust, Trai
 from smoothcs.cost import check_costs
 from smoothcs.modules import MLP
 from smoothcs.objectives import CostSensitiveCrossEntropy, Objective
+from smoothcs.votes._source import input_of
 
 __all__ = ["ConvexRelaxationClassifier"]
 
@@ -550,11 +551,8 @@ def _batches(X: Any, size: int) -> Iterator[tuple[slice, np.ndarray]]:
     for start in range(0, len(X), size):
         batch = slice(start, min(start + size, len(X)))
         if is_dataset(X):
-            yield batch, np.stack([_input_of(X[i]) for i in range(start, batch.stop)])
+            items = (input_of(X[i]) for i in range(start, batch.stop))
+            yield batch, np.stack([np.asarray(x, dtype=np.float32) for x in items])
         else:
             # A copy: torch takes no negative strides, and warns of read-only arrays.
             yield batch, np.array(X[batch], order="C")
-
-
-def _input_of(item: Any) -> np.ndarray:
-    return np.asarray(item[0] if isinstance(item, (tuple, list)) else item, dtype=np.float32)

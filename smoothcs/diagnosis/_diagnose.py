@@ -14,6 +14,7 @@ from smoothcs._estimator._unwrap import _unwrapped
 from smoothcs._validation import check_choice, check_integer
 from smoothcs.cost import check_costs
 from smoothcs.diagnosis._checks import CHECKS, Case, Finding, Findings
+from smoothcs.votes._source import input_of
 
 # A Dataset may not fit into memory: of one, so many inputs are read, spread evenly.
 MOST_ITEMS = 2000
@@ -141,9 +142,7 @@ def _rows(inputs: Any) -> NDArray[np.intp]:
 def _taken(inputs: Any, rows: NDArray[np.intp]) -> NDArray[np.float32]:
     if not is_dataset(inputs):
         return np.asarray(inputs[rows], dtype=np.float32)
-    items = (inputs[int(i)] for i in rows)
-    firsts = (x[0] if isinstance(x, tuple | list) else x for x in items)
-    return np.stack([np.asarray(x, dtype=np.float32) for x in firsts])
+    return np.stack([np.asarray(input_of(inputs[int(i)]), dtype=np.float32) for i in rows])
 
 
 def _has_labels(inputs: Any) -> bool:

@@ -21,7 +21,6 @@ from smoothcs.plotting._common import (
     check_truth,
     draw_ceiling,
     draw_curve,
-    final_step,
     line_style,
     no_figure_on_error,
     plain_text,
@@ -125,47 +124,6 @@ class CertifiedBillDisplay(CertificatesDisplay):
         self.ceiling = ceiling
 
     @classmethod
-    def from_estimator(
-        cls,
-        estimator: Any,
-        X: Any,
-        y: Any = None,
-        *,
-        costs: ArrayLike | None = None,
-        certify_params: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> CertifiedBillDisplay:
-        """Certify inputs with a fitted estimator and plot.
-
-        Parameters
-        ----------
-        estimator : CostSensitiveSmoothedClassifier, or a Pipeline or search that ends in one
-            Fitted.
-        X : array-like (n, ...)
-            Inputs.
-        y : array-like (n,)
-            True labels.
-        costs : array-like (n, m, m), default=None
-            Costs of each example. If None, those of the cost matrix.
-        certify_params : dict, default=None
-            Passed to ``estimator.certify``, for instance ``{"radius_tol": 0.01}``.
-        **kwargs
-            Passed to :meth:`from_certificates`. If not given, ``name`` is the class of the
-            estimator, and ``noise_groups`` tells identical inputs.
-
-        Returns
-        -------
-        display : CertifiedBillDisplay
-        """
-        cls._check(y, **kwargs)
-        clf, X = final_step(estimator, X)
-        if kwargs.get("noise_groups") is None:
-            kwargs["noise_groups"] = identical_inputs(check_inputs(clf, X, reset=False))
-        return super().from_estimator(
-            clf, X, y, costs=costs, certify_params=certify_params, **kwargs
-        )
-
-    @classmethod
     def from_certificates(
         cls,
         certificates: Certificates | CertifiedAt,
@@ -251,6 +209,11 @@ class CertifiedBillDisplay(CertificatesDisplay):
             check_probability("confidence", confidence)
         check_truth("a bill compares", y)
 
+    @classmethod
+    def _defaults(cls, clf: Any, X: Any) -> dict[str, Any]:
+        groups = identical_inputs(check_inputs(clf, X, reset=False))
+        return {**super()._defaults(clf, X), "noise_groups": groups}
+
     @no_figure_on_error()
     def plot(
         self,
@@ -266,18 +229,12 @@ class CertifiedBillDisplay(CertificatesDisplay):
 
         Parameters
         ----------
-        ax : matplotlib Axes, default=None
-            Where to plot. If None, in a new figure.
-        name : str, default=None
-            What the legend calls the model. If None, ``estimator_name``.
+        ax, name, units, **kwargs
+            As in :meth:`CertifiedAccuracyDisplay.plot`.
         band : bool, default=True
             Whether to draw the band up to the limit of the true bill.
-        units : str
-            Units of the radius, for the label of the axis.
         money : str
             Units of the bill, for instance "euros", for the label of the axis.
-        **kwargs : dict
-            Passed to matplotlib's ``plot``.
 
         Returns
         -------

@@ -183,7 +183,7 @@ class RobustErrorDisplay(CertificatesDisplay):
         check_truth("errors compare", y)
 
     @classmethod
-    def _defaults(cls, clf: Any) -> dict[str, Any]:
+    def _defaults(cls, clf: Any, X: Any) -> dict[str, Any]:
         return {"eps": clf.sigma if clf.eps is None else clf.eps}
 
     @no_figure_on_error()

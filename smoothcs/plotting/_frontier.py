@@ -154,12 +154,8 @@ class FrontierDisplay:
 
         Parameters
         ----------
-        ax : matplotlib Axes, default=None
-            Where to plot. If None, in a new figure.
-        name : str, default=None
-            What the legend calls the model. If None, ``estimator_name``.
-        **kwargs : dict
-            Passed to matplotlib's ``plot`` for the frontier itself.
+        ax, name, **kwargs
+            As in :meth:`CertifiedAccuracyDisplay.plot`, for the frontier itself.
 
         Returns
         -------

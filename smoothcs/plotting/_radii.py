@@ -136,14 +136,12 @@ class RadiusDistributionDisplay(CertificatesDisplay):
 
         Parameters
         ----------
-        ax : matplotlib Axes, default=None
-            Where to plot. If None, in a new figure.
+        ax, units
+            As in :meth:`CertifiedAccuracyDisplay.plot`.
         name : str, default=None
             Title of the axes. If None, ``estimator_name``.
         show_points : bool, default=True
             Whether to draw a dot for every input.
-        units : str
-            Units of the radius, for the label of the axis.
         **kwargs : dict
             Passed to matplotlib's ``boxplot``.
 

@@ -128,7 +128,7 @@ class VotesDisplay(CertificatesDisplay):
         return super().from_estimator(estimator, one, label, x=np.asarray(x)[0], **kwargs)
 
     @classmethod
-    def _defaults(cls, clf: Any) -> dict[str, Any]:
+    def _defaults(cls, clf: Any, X: Any) -> dict[str, Any]:
         return {"feature_names": getattr(clf, "feature_names_in_", None)}
 
     @classmethod

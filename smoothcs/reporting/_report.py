@@ -286,43 +286,7 @@ def report(
 class ReportMixin:
     """Gives an estimator the method ``report``."""
 
-    def report(
-        self,
-        X: Any,
-        y: Any = None,
-        *,
-        eps: float | None = None,
-        costs: Any = None,
-        groups: Any = None,
-        confidence: float = 0.95,
-        n_estimation: int | None = None,
-        title: str | None = None,
-        units: str | None = None,
-    ) -> Report:
-        """Certify inputs once, and report on the classifier in a form that can be handed on.
-
-        Parameters
-        ----------
-        X, y, eps, costs, groups, confidence, n_estimation, title, units
-            As in :func:`smoothcs.report`, which also takes a Pipeline or a search.
-
-        Returns
-        -------
-        report : Report
-            Its repr is text; ``to_html`` and ``to_markdown`` make documents.
-        """
-        return report(
-            self,
-            X,
-            y,
-            eps=eps,
-            costs=costs,
-            groups=groups,
-            confidence=confidence,
-            n_estimation=n_estimation,
-            title=title,
-            units=units,
-        )
+    report = report  # as a method, whose model is the estimator
 
 
 def _report_without_rob_cs(c: Certificates, eps: float) -> dict[str, Any]:
