@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from torch.utils.data import Dataset
 
+from smoothcs._costs import check_costs
 from smoothcs._estimator._images import warn_of_images
 from smoothcs._estimator._inputs import (
     check_inputs,
@@ -22,7 +23,7 @@ from smoothcs._estimator._inputs import (
 )
 from smoothcs._estimator._nested import NestedParams
 from smoothcs._estimator._state import portable_state, restored_state
-from smoothcs.cost import CostMatrix, as_cost_matrix, check_costs
+from smoothcs.cost import CostMatrix, as_cost_matrix
 from smoothcs.votes._source import input_of
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from smoothcs._costs import check_costs
 from smoothcs._estimator._inputs import check_inputs, check_labels, is_dataset
+from smoothcs._estimator._voting import SmoothedSteps
 from smoothcs._torch import resolve_devices
 from smoothcs._validation import check_choice, check_integer, check_probability
 from smoothcs.attacks import l2_pgd
-from smoothcs.cost import CostMatrix, as_cost_matrix, check_costs
+from smoothcs.cost import CostMatrix, as_cost_matrix
 from smoothcs.portfolio import PortfolioCertificate, certify_portfolio
 from smoothcs.portfolio._certify import SAMPLINGS, check_n_votes, check_radii, read_prices
 
@@ -68,15 +70,8 @@ def _certify(
     return replace(certificate, eps=eps if np.ndim(eps) == 0 else np.asarray(eps))
 
 
-class OneDrawPredictions:
+class OneDrawPredictions(SmoothedSteps):
     """The methods of an estimator that answer from one noisy copy, and their mean cost."""
-
-    if TYPE_CHECKING:
-        classes_: NDArray[np.generic]
-        alpha: float
-        _draw: Callable[..., Draw]
-        _eps: Callable[..., Any]
-        _certifiable: Callable[..., tuple[Any, ...]]
 
     def predict_one_draw(self, X: Any, costs: Any = None) -> NDArray[np.generic]:
         """Answer from one noisy copy of each input: one forward pass instead of a vote.
@@ -115,11 +110,10 @@ class OneDrawPredictions:
 
         Parameters
         ----------
-        X : array-like (n, d), array or tensor (n, ...), or Dataset
+        X, costs
+            As in :meth:`predict_one_draw`.
         n_votes : int, default=10
             Votes per input.
-        costs : array-like (n, m, m), default=None
-            Costs of each example, by which "min-cost" decides.
 
         Returns
         -------

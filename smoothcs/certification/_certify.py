@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from smoothcs._costs import check_costs
 from smoothcs._validation import (
     check_blockers,
     check_choice,
@@ -44,7 +45,7 @@ from smoothcs.bounds.binomial import check_counts, check_votes
 from smoothcs.bounds.geometry import blocker_radius
 from smoothcs.certification._certificates import Certificates
 from smoothcs.certification._core import sensitive_rows, settle
-from smoothcs.cost import as_cost_matrix, check_costs
+from smoothcs.cost import as_cost_matrix
 from smoothcs.decision import BOUNDS, WeightedVotes, as_decision
 from smoothcs.decision._radii import Problem, Radii, raw_radii
 

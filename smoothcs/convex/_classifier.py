@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
+from smoothcs._costs import check_costs
 from smoothcs._estimator._fit import TrainedClassifier, check_training_data, draw_seed
 from smoothcs._estimator._inputs import (
     check_inputs,
@@ -42,7 +43,6 @@ from smoothcs.convex._bounds import (
 )
 from smoothcs.convex._margins import CertifiedMargins
 from smoothcs.convex._objectives import CostSensitiveRobust, OverallRobust, TrainingBall
-from smoothcs.cost import check_costs
 from smoothcs.modules import MLP
 from smoothcs.objectives import CostSensitiveCrossEntropy, Objective
 from smoothcs.votes._source import input_of
@@ -401,15 +401,10 @@ class ConvexRelaxationClassifier(TrainedClassifier):
 
         Parameters
         ----------
-        X : array-like (n, d), array or tensor (n, ...), or Dataset
-        y : array-like (n,)
-            True labels; optional for a Dataset that yields ``(x, y)``.
-        sample_weight : array-like (n,), default=None
-            Weights of the examples in every metric.
+        X, y, sample_weight, eps
+            As in :meth:`score`.
         costs : array-like (n, m, m), default=None
             Costs of each example, ``costs[i, y, k]`` of calling a y a k, for the metrics in money.
-        eps : float, default=None
-            Radius, in place of the estimator's.
         groups : array-like (n,), default=None
             To whom or what each input belongs; if given, the report has ``intervals``, by bootstrap
             over groups, and ``n_groups``.

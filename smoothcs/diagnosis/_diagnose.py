@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from smoothcs._costs import check_costs
 from smoothcs._estimator._inputs import check_inputs, check_labels, encode_labels, is_dataset
 from smoothcs._estimator._unwrap import _unwrapped
 from smoothcs._validation import check_choice, check_integer
-from smoothcs.cost import check_costs
 from smoothcs.diagnosis._checks import CHECKS, Case, Finding, Findings
 from smoothcs.votes._source import input_of
 

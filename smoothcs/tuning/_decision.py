@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from smoothcs._costs import check_costs
 from smoothcs._metrics.frames import as_frame
 from smoothcs._validation import (
     check_choice,
@@ -24,7 +25,7 @@ from smoothcs._validation import (
 from smoothcs.bounds.binomial import check_votes, clopper_pearson_lower, clopper_pearson_upper
 from smoothcs.certification import Certificates
 from smoothcs.certification._intervals import group_codes
-from smoothcs.cost import CostMatrix, as_cost_matrix, check_costs
+from smoothcs.cost import CostMatrix, as_cost_matrix
 from smoothcs.decision import WeightedVotes
 from smoothcs.tuning._frontier import (
     STEP,
