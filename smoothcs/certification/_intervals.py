@@ -10,11 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, stdtrit
 
 from smoothcs._labels import label_array, positions
-from smoothcs._validation import check_choice, check_integer, check_probability
+from smoothcs._validation import Floats, check_choice, check_integer, check_probability
 from smoothcs.bounds.binomial import clopper_pearson_lower
 from smoothcs.cost import CostMatrix
-
-Floats = NDArray[np.float64]
 
 SHARES = (
     "rob_cs",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from smoothcs._validation import check_choice, check_probability
+from smoothcs._validation import Floats, check_choice, check_probability
 from smoothcs.bounds.binomial import clopper_pearson_lower, clopper_pearson_upper
 from smoothcs.certification import Certificates
 from smoothcs.certification._reach import ceiling
@@ -32,8 +32,6 @@ METRICS = {
 }
 
 N_POINTS = 256
-
-Floats = NDArray[np.float64]
 
 
 def confidence_band(

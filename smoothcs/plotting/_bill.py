@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from smoothcs import metrics
 from smoothcs._estimator._inputs import check_inputs, identical_inputs
-from smoothcs._validation import check_probability
+from smoothcs._validation import Floats, check_probability
 from smoothcs.certification import Certificates, CertifiedAt
 from smoothcs.certification._reach import ceiling
 from smoothcs.plotting._accuracy import default_eps
@@ -26,8 +26,6 @@ from smoothcs.plotting._common import (
     plain_text,
     single_axes,
 )
-
-Floats = NDArray[np.float64]
 
 
 class CertifiedBillDisplay(CertificatesDisplay):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothcs import metrics
-from smoothcs._validation import check_real
+from smoothcs._validation import Floats, check_real
 from smoothcs.certification import Certificates
 from smoothcs.plotting._common import (
     ORANGE,
@@ -23,8 +23,6 @@ from smoothcs.plotting._common import (
     several_axes,
     units_of,
 )
-
-Floats = NDArray[np.float64]
 
 
 class RobustErrorDisplay(CertificatesDisplay):

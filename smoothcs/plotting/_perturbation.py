@@ -22,8 +22,6 @@ from smoothcs.plotting._common import (
 from smoothcs.plotting._votes import as_image, draw_image, pick_one
 from smoothcs.votes._forward import copy_module
 
-Floats = NDArray[np.float64]
-
 
 class PerturbationDisplay:
     """An image, the image under random noise of l2 size eps, and under an attack of that size.

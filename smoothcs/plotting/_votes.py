@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 
 from smoothcs._estimator._inputs import is_dataset
-from smoothcs._validation import check_integer
+from smoothcs._validation import Floats, check_integer
 from smoothcs.bounds.binomial import clopper_pearson_lower, clopper_pearson_upper
 from smoothcs.certification import Certificates
 from smoothcs.plotting._common import (
@@ -30,8 +30,6 @@ from smoothcs.plotting._common import (
 )
 
 MAX_FEATURES = 10
-
-Floats = NDArray[np.float64]
 
 
 class VotesDisplay(CertificatesDisplay):

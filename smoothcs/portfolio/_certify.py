@@ -11,10 +11,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from smoothcs._costs import read_costs
 from smoothcs._metrics.frames import as_frame
-from smoothcs._validation import check_choice, check_integer, check_positive, check_probability
+from smoothcs._validation import (
+    Floats,
+    Ints,
+    check_choice,
+    check_integer,
+    check_positive,
+    check_probability,
+)
 from smoothcs.bounds.binomial import check_votes
 from smoothcs.cost import CostMatrix, as_cost_matrix
-from smoothcs.portfolio._bound import Floats, Ints, Rows, read_rows, risk_bounds
+from smoothcs.portfolio._bound import Rows, read_rows, risk_bounds
 from smoothcs.portfolio._mean import upper_mean
 
 if TYPE_CHECKING:

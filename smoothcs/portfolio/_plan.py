@@ -10,13 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainc
 
-from smoothcs._validation import check_integer, check_positive, check_probability
+from smoothcs._validation import Floats, check_integer, check_positive, check_probability
 from smoothcs.bounds.binomial import check_counts
 from smoothcs.portfolio._bound import majorant_of
 from smoothcs.portfolio._certify import in_sigmas
 from smoothcs.portfolio._majorant import risk_under_attack
-
-Floats = NDArray[np.float64]
 
 __all__ = ["PlanOption", "PortfolioPlan", "plan_portfolio"]
 

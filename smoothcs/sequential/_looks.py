@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smoothcs._validation import check_integer, check_positive, check_probability, check_real
+from smoothcs._validation import (
+    Bools,
+    Floats,
+    Ints,
+    check_integer,
+    check_positive,
+    check_probability,
+    check_real,
+)
 from smoothcs.bounds.binomial import check_votes
 from smoothcs.bounds.blockers import choose_blockers, single_blocker
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 def look_schedule(

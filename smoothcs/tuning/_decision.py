@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from smoothcs._costs import check_costs
 from smoothcs._metrics.frames import as_frame
 from smoothcs._validation import (
+    Floats,
     check_choice,
     check_integer,
     check_positive,
@@ -44,7 +45,6 @@ from smoothcs.tuning._votes import vote_table
 if TYPE_CHECKING:
     import pandas as pd
 
-Floats = NDArray[np.float64]
 
 OBJECTIVES = ("rob_cs", "rob_cost", "bill", "cost")
 _NUMBERS = ("accuracy", "clean_cost", "metric")
