@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -20,11 +22,12 @@ from smoothcs._estimator._inputs import (
     first_input,
     is_dataset,
 )
-from smoothcs._estimator._reach import warn_out_of_reach
 from smoothcs._estimator._scale import resolve_noise_scale
 from smoothcs._validation import check_choice, check_integer, check_positive, check_probability
+from smoothcs.certification import largest_radius
 from smoothcs.cost import CostMatrix, as_cost_matrix
 from smoothcs.decision import BOUNDS, WeightedVotes, read_decision
+from smoothcs.exceptions import UnreachableRadiusWarning
 from smoothcs.votes import sample_votes
 from smoothcs.votes._source import SameInputs
 
@@ -154,3 +157,22 @@ class SmoothedSteps(TrainedClassifier):
 
 def _input_shape(X: Any) -> tuple[int, ...]:
     return np.shape(first_input(X)) if is_dataset(X) else X.shape[1:]
+
+
+def warn_out_of_reach(
+    clf: Any, eps: Iterable[float], n: int, weights: NDArray[np.float64], level: float
+) -> None:
+    """Warn of radii that ``n`` votes, tested at ``level`` in the end, cannot certify."""
+    try:
+        limit = largest_radius(n, level, clf.sigma, weights=weights, bound=clf.bound)
+    except ValueError:  # no votes certify anything at this level, which is refused elsewhere
+        return
+    beyond = [e for e in eps if e > limit]
+    if beyond:
+        warnings.warn(
+            f"eps={beyond[0]:g} cannot be certified for any input: with sigma={clf.sigma:g}, "
+            f"{n} votes and alpha={clf.alpha:g} the largest radius is {limit:.4g}. Choose a "
+            "smaller eps, or a larger n_estimation or sigma.",
+            UnreachableRadiusWarning,
+            stacklevel=4,
+        )

@@ -13,10 +13,8 @@ from smoothcs._metrics.frames import as_frame
 from smoothcs._validation import (
     check_blockers,
     check_choice,
-    check_positive,
-    check_probability,
 )
-from smoothcs.bounds.binomial import check_counts, check_votes
+from smoothcs.bounds.binomial import check_counts
 from smoothcs.certification._core import HARMLESS_ERRORS, Record
 from smoothcs.cost import CostMatrix
 from smoothcs.decision import WeightedVotes
@@ -235,23 +233,13 @@ class Certificates(Record):
         return self.abstained
 
     def _check(self) -> None:
-        shape = check_votes("votes", self.votes).shape
-        if check_votes("selection_votes", self.selection_votes).shape != shape:
-            raise ValueError("votes and selection_votes differ in shape.")
-        if self.cost_matrix.n_classes != shape[1]:
-            raise ValueError("cost_matrix does not fit the votes.")
-        self._check_per_input(
-            label=self.label,
-            abstained=self.abstained,
-            radius_standard=self.radius_standard,
-            radius_group=self.radius_group,
-            y=self.y,
-        )
+        super()._check()
+        shape = self.votes.shape
+        if self.abstained.dtype != bool:
+            raise ValueError("abstained does not hold booleans.")
         if not np.array_equal(self.votes.sum(axis=1), np.broadcast_to(self.n, shape[:1])):
             raise ValueError("the votes do not sum to n.")
         check_counts("n", self.n)
-        check_positive("sigma", self.sigma)
-        check_probability("alpha", self.alpha)
         for name, most in (("level", self.alpha), ("input_error", np.inf)):
             value = np.asarray(getattr(self, name))
             inside = (value > 0) | ((value == 0) & (name == "input_error"))
@@ -262,11 +250,7 @@ class Certificates(Record):
         check_blockers(self.blockers)
         check_choice("also_correct", self.also_correct, [True, False])
         check_choice("harmless_errors", self.harmless_errors, HARMLESS_ERRORS)
-        top = self.decision.winner(self.selection_votes)
-        if not np.array_equal(self.label, self.classes[top]) or self.abstained.dtype != bool:
-            raise ValueError("label or abstained does not fit the votes.")
-        row = top if self.y is None else self.cost_matrix.encode(self.y)
-        omega = self.cost_matrix.omega[row]
+        top, omega = self._rows()
         for name, defined in (
             ("radius_standard", np.ones(shape[:1], dtype=bool)),
             ("radius_group", omega.any(axis=1)),

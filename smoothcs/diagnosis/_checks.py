@@ -165,6 +165,11 @@ def check(code: str, title: str) -> Callable[[Check], Check]:
     return register
 
 
+def issue(message: str) -> Answer:
+    """Return what should be mended first."""
+    return Answer("issue", message)
+
+
 def passed(message: str) -> Answer:
     """Return that nothing was found."""
     return Answer("passed", message)

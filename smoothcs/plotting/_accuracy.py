@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,7 @@ def confidence_band(
     return lower * top, upper * top
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class CertifiedAccuracyDisplay(CertificatesDisplay):
     """A certified metric as a function of the attack radius eps.
 
@@ -121,24 +123,13 @@ class CertifiedAccuracyDisplay(CertificatesDisplay):
     'l2 radius eps (units of X)'
     """
 
-    def __init__(
-        self,
-        *,
-        eps: Floats,
-        values: Floats,
-        metric: str = "rob_cs",
-        lower: Floats | None = None,
-        upper: Floats | None = None,
-        estimator_name: str | None = None,
-        ceiling: float | None = None,
-    ) -> None:
-        self.eps = eps
-        self.values = values
-        self.metric = metric
-        self.lower = lower
-        self.upper = upper
-        self.estimator_name = estimator_name
-        self.ceiling = ceiling
+    eps: Floats
+    values: Floats
+    metric: str = "rob_cs"
+    lower: Floats | None = None
+    upper: Floats | None = None
+    estimator_name: str | None = None
+    ceiling: float | None = None
 
     @classmethod
     def from_certificates(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from smoothcs.plotting._common import (
 )
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class CertifiedBillDisplay(CertificatesDisplay):
     """What the answers cost at worst as a function of the attack radius eps.
 
@@ -100,26 +102,14 @@ class CertifiedBillDisplay(CertificatesDisplay):
     (array([ 0., 10.]), 0.0, 1.0)
     """
 
-    def __init__(
-        self,
-        *,
-        eps: Floats,
-        bill: Floats,
-        clean_bill: float,
-        constant_bill: float,
-        constant_answer: Any = None,
-        upper: Floats | None = None,
-        estimator_name: str | None = None,
-        ceiling: float | None = None,
-    ) -> None:
-        self.eps = eps
-        self.bill = bill
-        self.clean_bill = clean_bill
-        self.constant_bill = constant_bill
-        self.constant_answer = constant_answer
-        self.upper = upper
-        self.estimator_name = estimator_name
-        self.ceiling = ceiling
+    eps: Floats
+    bill: Floats
+    clean_bill: float
+    constant_bill: float
+    constant_answer: Any = None
+    upper: Floats | None = None
+    estimator_name: str | None = None
+    ceiling: float | None = None
 
     @classmethod
     def from_certificates(

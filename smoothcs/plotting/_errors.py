@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from smoothcs.plotting._common import (
 )
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class RobustErrorDisplay(CertificatesDisplay):
     """Heat maps of the costs, the clean errors and the errors that are not ruled out at eps.
 
@@ -76,20 +78,11 @@ class RobustErrorDisplay(CertificatesDisplay):
            [ 1., nan]])
     """
 
-    def __init__(
-        self,
-        *,
-        clean: Floats,
-        robust: Floats,
-        costs: Floats,
-        classes: NDArray[Any],
-        eps: float,
-    ) -> None:
-        self.clean = clean
-        self.robust = robust
-        self.costs = costs
-        self.classes = classes
-        self.eps = eps
+    clean: Floats
+    robust: Floats
+    costs: Floats
+    classes: NDArray[Any]
+    eps: float
 
     @classmethod
     def from_estimator(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +32,7 @@ AGAINST = {"accuracy": "Accuracy", "clean_cost": "Clean cost"}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class FrontierDisplay:
     """Accuracy, or clean cost, against certified robustness or cost, over tuned weights.
 
@@ -78,9 +80,8 @@ class FrontierDisplay:
     'Accuracy'
     """
 
-    def __init__(self, *, tuned: TunedDecision, estimator_name: str | None = None) -> None:
-        self.tuned = tuned
-        self.estimator_name = estimator_name
+    tuned: TunedDecision
+    estimator_name: str | None = None
 
     @classmethod
     def from_estimator(

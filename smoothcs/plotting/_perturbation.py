@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from smoothcs.plotting._votes import as_image, draw_image, pick_one
 from smoothcs.votes._forward import copy_module
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class PerturbationDisplay:
     """An image, the image under random noise of l2 size eps, and under an attack of that size.
 
@@ -65,9 +67,8 @@ class PerturbationDisplay:
     ['input', 'noise of size 0.5', 'attack of size 0.5']
     """
 
-    def __init__(self, *, images: dict[str, NDArray[Any]], eps: float) -> None:
-        self.images = images
-        self.eps = eps
+    images: dict[str, NDArray[Any]]
+    eps: float
 
     @classmethod
     def from_estimator(

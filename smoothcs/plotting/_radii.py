@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from smoothcs.plotting._common import (
 )
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class RadiusDistributionDisplay(CertificatesDisplay):
     """Distribution of certified radii: sensitive and other inputs, group and standard radius.
 
@@ -75,16 +77,9 @@ class RadiusDistributionDisplay(CertificatesDisplay):
     ['sensitive, group', 'sensitive, standard', 'other, standard', 'all, standard']
     """
 
-    def __init__(
-        self,
-        *,
-        radii: dict[str, NDArray[np.float64]],
-        estimator_name: str | None = None,
-        ceiling: float | None = None,
-    ) -> None:
-        self.radii = radii
-        self.estimator_name = estimator_name
-        self.ceiling = ceiling
+    radii: dict[str, NDArray[np.float64]]
+    estimator_name: str | None = None
+    ceiling: float | None = None
 
     @classmethod
     def from_certificates(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from smoothcs.plotting._common import (
 MAX_FEATURES = 10
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class VotesDisplay(CertificatesDisplay):
     """One input beside the votes on it and what its certificate says in words.
 
@@ -83,16 +85,9 @@ class VotesDisplay(CertificatesDisplay):
     within 0.889 (units of X)
     """
 
-    def __init__(
-        self,
-        *,
-        certificate: Certificates,
-        x: NDArray[Any] | None = None,
-        feature_names: Any = None,
-    ) -> None:
-        self.certificate = certificate
-        self.x = x
-        self.feature_names = feature_names
+    certificate: Certificates
+    x: NDArray[Any] | None = None
+    feature_names: Any = None
 
     @classmethod
     def from_estimator(

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothcs._costs import check_costs
+from smoothcs._metrics.checks import checked_weights
 from smoothcs._metrics.frames import as_frame
 from smoothcs._validation import (
     Floats,
@@ -370,11 +371,7 @@ def _examples(
         raise ValueError(f"y must hold {n} labels; got shape {truth.shape}.")
     own = check_costs(costs, n, m)
     row = cost.matrix[truth] if own is None else own[np.arange(n), truth]
-    weight = np.ones(n)
-    if sample_weight is not None:
-        weight = np.asarray(sample_weight, dtype=np.float64)
-        if weight.shape != (n,) or not np.all((weight >= 0) & np.isfinite(weight)):
-            raise ValueError(f"sample_weight must hold {n} finite numbers >= 0.")
+    weight = checked_weights(sample_weight, n)
     omega = cost.omega[truth]
     none = np.zeros(n, dtype=np.intp)
     examples = Examples(truth, row, omega, weight, none, *kinds)
