@@ -153,7 +153,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ReportMixin, OneDrawPredictio
         Learning rate; the largest, if there is a schedule.
     lr_schedule : "one-cycle", skorch callback or None, default="one-cycle"
         "one-cycle": the learning rate rises linearly to ``lr`` over the first fifth of all steps
-        and falls to 0 as a cosine. It stands back where ``callbacks`` have an ``LRScheduler``.
+        and falls to 0 as a cosine. It is left out where ``callbacks`` have an ``LRScheduler``.
     max_epochs : int or "auto", default="auto"
         Length of training. "auto": every example is seen in 48 noisy copies, however many the
         objective draws at a time, but in at least 24 epochs and 1,500 steps.
@@ -199,7 +199,7 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ReportMixin, OneDrawPredictio
     net_ : skorch.NeuralNet
         The net that trained the module. Pickles and copies leave it out.
     history_ : skorch.history.History
-        One entry an epoch of that net.
+        One entry per epoch of that net.
     abstain_label_ : label or None
         What ``predict`` returns for "abstain".
     input_shape_ : tuple of int

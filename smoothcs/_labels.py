@@ -78,7 +78,7 @@ def positions(labels: Sequence[Any], classes: Sequence[Any]) -> NDArray[np.int64
 
 
 def unknown_label(name: str, label: Any, classes: list[Any]) -> str:
-    """Say that ``name`` holds a label that is no class, and where the classes may come from."""
+    """Say that ``name`` holds a label that is not a class, and where the classes may come from."""
     said = f"{name} names the unknown label {label!r}; the classes are {shorten(classes)}. {FOLDS}"
     if isinstance(label, int) or classes != list(range(len(classes))):
         return said

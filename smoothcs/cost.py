@@ -288,7 +288,7 @@ class CostMatrix:
     def with_default(self, cost: float) -> CostMatrix:
         """The same costs, and `cost` for every mistake that is free.
 
-        By such costs ``decision="min-cost"`` can decide.
+        ``decision="min-cost"`` can then decide by them.
 
         Parameters
         ----------

@@ -412,8 +412,7 @@ def clean_error_matrix(
     ndarray of shape (m, m)
         Entry [i, j] is the share of the examples of class i that are called j. An abstention
         rules out no mistake: it counts in every column, so that a row may sum to more than 1.
-        nan on the diagonal, for a class is no mistake of itself, and in the row of a class
-        without examples.
+        nan on the diagonal, which holds no mistakes, and in the row of a class without examples.
 
     Raises
     ------
@@ -464,7 +463,7 @@ def robust_error_matrix(
     ndarray of shape (m, m) or (k, m, m)
         Entry [i, j] is the share of the examples of class i whose pair radius against j is not
         greater than eps. nan on the diagonal, in the row of a class without examples, and where
-        all radii of a pair are nan: it was not certified (j is no sensitive target of i).
+        all radii of a pair are nan: it was not certified (j is not a sensitive target of i).
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Certified metrics for scikit-learn's model selection.
 
-``make_scorer`` calls ``predict`` and cannot certify; these scorers call ``certify`` once a fold and
-read every metric off the same votes.
+``make_scorer`` calls ``predict`` and cannot certify; these scorers call ``certify`` once per fold
+and read every metric off the same votes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ METRICS = (
     "neg_mean_bill",
 )
 METADATA = ("sample_weight", "costs")
-# Not always defined, which gives a nan and a warning of the search.
+# Not always defined: the search then has a nan, and warns.
 ON_REQUEST = ("rob_standard_nonsensitive", "savings", "clean_savings", "neg_mean_bill")
 DEFAULT_METRICS = tuple(name for name in METRICS if name not in ON_REQUEST)
 
@@ -128,7 +128,7 @@ class CertifiedScorer:
         return repr(self)
 
     def _accept_sample_weight(self) -> bool:
-        # scikit-learn asks its scorers so where routing is not enabled.
+        # scikit-learn asks this of its scorers where routing is not enabled.
         return True
 
     def __repr__(self) -> str:

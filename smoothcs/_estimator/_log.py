@@ -1,4 +1,4 @@
-"""Training, told to the standard logger beside what ``verbose`` prints."""
+"""Training progress for the standard logger, beside what ``verbose`` prints."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from skorch.callbacks import Callback
 
 _log = logging.getLogger(__name__)
-_TOLD = ("train_loss", "valid_loss", "event_lr")
+_LOGGED = ("train_loss", "valid_loss", "event_lr")
 
 
 class LogEpochs(Callback):
@@ -17,11 +17,11 @@ class LogEpochs(Callback):
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Log the losses of the epoch."""
         last = net.history[-1]
-        told = [f"{name} {last[name]:.4g}" for name in _TOLD if name in last]
+        logged = [f"{name} {last[name]:.4g}" for name in _LOGGED if name in last]
         _log.info(
             "epoch %d of %d: %s (%.1f s)",
             len(net.history),
             net.max_epochs,
-            ", ".join(told),
+            ", ".join(logged),
             last["dur"],
         )

@@ -33,14 +33,14 @@ def check_model(clf: Any, data: TrainingData, rule: Any) -> None:
     Raises
     ------
     TypeError
-        If the model is no classifier, lacks the scores by which ``rule`` decides, or takes no
+        If the model is not a classifier, lacks the scores by which ``rule`` decides, or takes no
         sample weights where there are some, and if the inputs are a Dataset.
     ValueError
         If an objective or a parameter of networks is set, which nothing would use.
     """
     name = type(clf.module).__name__
     if not is_classifier(clf.module):
-        raise TypeError(f"module must be a classifier; {name} is none.")
+        raise TypeError(f"module must be a classifier; {name} is not one.")
     if is_dataset(data.X):
         raise TypeError(
             "a scikit-learn classifier as the base needs X as an array or a frame, not a Dataset."

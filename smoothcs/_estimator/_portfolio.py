@@ -158,16 +158,10 @@ class OneDrawPredictions(SmoothedSteps):
             Votes per input, from 1 to 100.
         alpha : float, default=None
             Failure probability. If None, the estimator's.
-        costs : array-like (n, m, m), default=None
-            Costs of each example, ``costs[i, y, k]`` of calling a y a k, in place of the cost
-            matrix; "min-cost" decides by them. An attacker does not change them.
-        max_cost : float, default=None
-            With ``costs``, the largest cost that the population can hold; needed unless
-            ``sampling="fixed"``.
+        costs, max_cost, sampling
+            As in :func:`smoothcs.portfolio.certify_portfolio`; "min-cost" decides by the costs.
         cost_matrix : see the class, default=None
             Costs to use in place of ``cost_matrix_``.
-        sampling : {"population", "fixed"}, default="population"
-            Whether the bound is on the expected cost of a new input, or on the mean of these.
         resume_from : path, default=None
             File to which finished inputs are appended, and from which a killed run continues.
 

@@ -19,7 +19,7 @@ def resolve_epochs(max_epochs: Any, n_examples: int, batch_size: int, objective:
     """Return the number of epochs.
 
     "auto": every example is seen in 48 noisy copies, however many the objective draws at a time,
-    but in 24 epochs at least, and in 1,500 steps at least, for a small table has few in an epoch.
+    but in at least 24 epochs and 1,500 steps: a small table has few steps per epoch.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def check_schedule(schedule: Any) -> None:
 def all_callbacks(clf: Any) -> list[Any]:
     """Return copies of the callbacks of a classifier, its schedule last.
 
-    Where the user's own callbacks move the learning rate, "one-cycle" stands back.
+    Where the user's own callbacks move the learning rate, "one-cycle" is left out.
     """
     callbacks = copy.deepcopy(list(clf.callbacks or []))
     schedule = getattr(clf, "lr_schedule", None)

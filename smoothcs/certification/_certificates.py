@@ -71,20 +71,12 @@ class Certificates(Record):
         the look at which each input stopped.
     n : int or ndarray of int64 of shape (n,)
         Number of estimation votes, of all inputs or of each.
-    bound : str
-        How radii were bounded.
-    simultaneous : bool
-        Whether the pair radii of an input hold together.
-    blockers : bool or int
-        Largest blocker set of the exact bound.
-    also_correct : bool
-        Whether the claims include that the smoothed classifier predicts y.
+    bound, simultaneous, blockers, also_correct, harmless_errors
+        As given to :func:`certify_votes`.
     cost_matrix : CostMatrix
         The costs, in the order of the columns of the votes.
     y : ndarray of shape (n,) or None
         True classes, as labels.
-    harmless_errors : {"count", "zero"}
-        Whether a wrong prediction that costs nothing keeps its radii.
     decision : WeightedVotes
         How votes become a label; equal weights are the plurality vote.
     input_error : float or ndarray of float64 of shape (n,)

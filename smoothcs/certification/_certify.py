@@ -7,11 +7,11 @@ drawn independently of the selection votes.
 **What a certificate says.** With probability at least 1 - alpha over the estimation votes, no
 perturbation of l2 norm below ``radius_group`` makes the smoothed classifier predict *any* sensitive
 target of the seed class, and none below ``radius_pair[j]`` makes it predict target j. It does not
-say that the prediction is correct: a harmless class may win. Only ``radius_standard`` speaks of the
+say that the prediction is correct: a harmless class may win. Only ``radius_standard`` is about the
 prediction itself: within it the smoothed classifier answers ``label``.
 
 **What it does not say.** Each input, and each of the three kinds of radius, has its own 1 - alpha.
-The number of votes has to be fixed before they are seen. With y=None a certificate speaks of the
+The number of votes has to be fixed before they are seen. With y=None a certificate is about the
 costs of the *predicted* class's row, whatever the truth is.
 
 References

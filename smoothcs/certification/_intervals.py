@@ -96,9 +96,8 @@ class GroupIntervals:
         of G normal values right ([Hesterberg15]_, "expanded percentile"): a little wider than plain
         percentiles where groups are few. They are approximate, and rely on some 20 groups or more;
         a metric over sensitive inputs needs as many groups with sensitive inputs, and is nan if
-        there is but one. A share of 0 or 1
-        in all groups is bounded as if each group were one trial. The failure probability ``alpha``
-        of certificates is not included.
+        there is only one. A share of 0 or 1 in all groups is bounded as if each group were one
+        trial. The failure probability ``alpha`` of certificates is not included.
 
         References
         ----------

@@ -102,10 +102,8 @@ class ConvexRelaxationClassifier(TrainedClassifier):
         Learning rate.
     max_epochs, batch_size : int, default=20, 50
         Length of training and examples per step.
-    callbacks : list of skorch callbacks, default=None
-        Schedulers, checkpoints, early stopping: skorch's own.
-    net_params : dict, default=None
-        Further parameters of :class:`skorch.NeuralNet`, for instance ``module__hidden``.
+    callbacks, net_params, verbose
+        As in :class:`smoothcs.CostSensitiveSmoothedClassifier`.
     certify_batch_size : int or "auto", default="auto"
         Examples that are bounded at once in ``certify``; "auto" keeps to about 256 MB.
     device : {"auto", "cpu", "cuda", "cuda:1", "mps"} or torch.device, default="auto"
@@ -113,27 +111,13 @@ class ConvexRelaxationClassifier(TrainedClassifier):
         CPU. The fitted module is kept on the CPU.
     random_state : int, RandomState or None, default=None
         Seeds training; certificates are deterministic.
-    verbose : int, default=0
-        Whether training shows progress.
 
     Attributes
     ----------
-    classes_ : ndarray (m,)
-        The labels seen in ``fit``.
-    cost_matrix_ : CostMatrix
-        ``cost_matrix`` aligned to ``classes_``.
     module_ : nn.Module
         The trained network, float32, on the CPU, in eval mode.
-    net_ : skorch.NeuralNet
-        The net that trained it. Pickles leave it out.
-    history_ : skorch.history.History
-        One entry per epoch.
-    input_shape_ : tuple of int
-        Shape of one input.
-    n_features_in_ : int
-        Number of columns (channels, for images), when ``X`` is an array.
-    feature_names_in_ : ndarray of str
-        Column names, when ``X`` is a frame.
+    classes_, cost_matrix_, net_, history_, input_shape_, n_features_in_, feature_names_in_
+        As of :class:`smoothcs.CostSensitiveSmoothedClassifier`.
 
     See Also
     --------

@@ -31,7 +31,7 @@ def copies_of_training(case: Case) -> Answer:
     leaked = sum(digest in known for digest in input_digests(case.X))
     if leaked:
         return issue(
-            f"{leaked} of {len(case.X)} inputs were trained on: metrics of them flatter the "
+            f"{leaked} of {len(case.X)} inputs were trained on: metrics on them flatter the "
             "classifier. Leave them out."
         )
     return passed(f"none of {len(case.X)} inputs is among {len(case.X_train)} trained on.")
@@ -41,11 +41,11 @@ def copies_of_training(case: Case) -> Answer:
 def unscaled_columns(case: Case) -> Answer:
     """One sigma for a salary and a ratio says little of either."""
     if case.X.ndim != 2:
-        return passed("inputs are no table.")
+        return passed("the inputs are not a table.")
     spread = case.X.std(axis=0, dtype=np.float64)
     columns = np.flatnonzero((spread > 0) & (case.scale > 0))
     if len(columns) < 2:
-        return passed("there are no two columns to compare.")
+        return passed("there are fewer than two columns to compare.")
     relative = spread[columns] / case.scale[columns]
     ratio = float(relative.max() / relative.min())
     widest, narrowest = columns[relative.argmax()], columns[relative.argmin()]

@@ -39,8 +39,8 @@ def diagnose(
 
     Parameters
     ----------
-    model : CostSensitiveSmoothedClassifier, TunedDecisionClassifier, Pipeline or fitted search
-        Fitted.
+    model
+        As in :func:`smoothcs.report`.
     X : array-like (n, ...) or Dataset
         Inputs that are to be certified. Of a Dataset, at most 2,000 are read.
     y : array-like (n,), default=None

@@ -37,7 +37,7 @@ def batch_normalisation(case: Case) -> Answer:
     """What is certified is the module in eval mode, by its running statistics."""
     module = case.clf.module_
     if not isinstance(module, nn.Module):
-        return passed("the base classifier is no torch module.")
+        return passed("the base classifier is not a torch module.")
     layers = {n: part for n, part in module.named_modules() if _is_batch_norm(part)}
     never = [name for name, part in layers.items() if _never_saw_data(part)]
     if never:

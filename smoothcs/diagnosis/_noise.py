@@ -53,7 +53,7 @@ def reach_of_the_votes(case: Case) -> Answer:
             f"{found}: no input can be certified. Raise n_estimation or sigma, or lower eps."
         )
     if case.eps > NEAR * most:
-        return Answer("tip", f"{found}: only all but unanimous votes certify it.")
+        return Answer("tip", f"{found}: only almost unanimous votes certify it.")
     return passed(f"{found}.")
 
 
@@ -65,8 +65,8 @@ def foreseeable_noise(case: Case) -> Answer:
     for seed in [*seeds, *range(GUESSES)]:
         if make_key(draw_seed(seed)) == key:
             return issue(
-                f"the noise follows from random_state={seed}: certificates hold for data that was "
-                "there before, not for inputs of somebody who knows it. Fit with "
+                f"the noise follows from random_state={seed}: certificates hold for data that "
+                "existed before, not for inputs chosen by someone who knows it. Fit with "
                 "random_state=None for use."
             )
     if state is not None:

@@ -86,10 +86,8 @@ class CertifiedAccuracyDisplay(CertificatesDisplay):
         certify more.
     band_ : matplotlib PolyCollection or None
         The confidence band.
-    ax_ : matplotlib Axes
-        Axes with the curve.
-    figure_ : matplotlib Figure
-        Figure with the axes.
+    ax_, figure_ : matplotlib Axes, Figure
+        Where the curve is drawn.
 
     See Also
     --------

@@ -68,10 +68,8 @@ class CertifiedBillDisplay(CertificatesDisplay):
         The line of the cheapest constant answer.
     band_ : matplotlib PolyCollection or None
         From the bill to its limit.
-    ax_ : matplotlib Axes
-        Axes with the curve.
-    figure_ : matplotlib Figure
-        Figure with the axes.
+    ax_, figure_ : matplotlib Axes, Figure
+        Where the curve is drawn.
 
     See Also
     --------
@@ -141,8 +139,8 @@ class CertifiedBillDisplay(CertificatesDisplay):
             Which inputs are identical, see :meth:`smoothcs.Certificates.bill`.
         sample_weight : array-like (n,), default=None
             Weights of the inputs in every bill.
-        name : str, default=None
-            What the legend calls the model. If None, there is no entry.
+        name
+            As in :meth:`CertifiedAccuracyDisplay.from_certificates`.
         ax, units, money, **kwargs
             See :meth:`plot`.
 

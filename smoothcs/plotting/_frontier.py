@@ -58,10 +58,8 @@ class FrontierDisplay:
         The frontier in-sample, if ``line_`` is not.
     plurality_, chosen_ : matplotlib Line2D
         Equal weights, and the weights chosen.
-    ax_ : matplotlib Axes
-        Axes with the frontier.
-    figure_ : matplotlib Figure
-        Figure with the axes.
+    ax_, figure_ : matplotlib Axes, Figure
+        Where the frontier is drawn.
 
     See Also
     --------

@@ -28,8 +28,8 @@ from smoothcs.votes._forward import copy_module
 class PerturbationDisplay:
     """An image, the image under random noise of l2 size eps, and under an attack of that size.
 
-    An attacker who may move an image by eps has much more effect than chance has: random noise of
-    the same size points nowhere. All images share one scale of grey or colour.
+    An attacker who may move an image by eps achieves much more than chance does: random noise of
+    the same size has no direction. All images share one scale of grey or colour.
 
     Created by :meth:`from_estimator`.
 

@@ -56,10 +56,8 @@ class RadiusDistributionDisplay(CertificatesDisplay):
         The dots, one collection per row.
     texts_ : list of matplotlib Text
         The counts, one text per row.
-    ax_ : matplotlib Axes
-        Axes with the rows.
-    figure_ : matplotlib Figure
-        Figure with the axes.
+    ax_, figure_ : matplotlib Axes, Figure
+        Where the rows are drawn.
 
     See Also
     --------

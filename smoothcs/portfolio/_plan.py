@@ -69,7 +69,7 @@ def plan_portfolio(
     Parameters
     ----------
     gap : float
-        Wished difference between bound and true worst-case risk, > 0.
+        Desired difference between the bound and the true worst-case risk, > 0.
     sigma, eps, alpha
         As in :func:`certify_portfolio`; one eps.
     chances : array-like of shape (n,), default=None
@@ -134,7 +134,7 @@ def _expected_bound(weights: Floats, eta: float, alpha: float, n: int) -> float:
     """Mean of the best majorant's values plus what betting on n of them leaves open.
 
     A majorant is fitted to about a third of the inputs; the first block, a share of 1 / sqrt(n),
-    has a worse one, for which an eighth of the distance to 1 is put down (found by trying).
+    has a worse one, for which an eighth of the distance to 1 is added (found by trial).
     """
     u = majorant_of(weights, max(1, n // 3), eta)
     mean = float(weights @ u)

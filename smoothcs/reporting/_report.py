@@ -236,8 +236,8 @@ def report(
     ValueError, TypeError
         If the data or a parameter is refused, or nothing in ``model`` certifies by votes.
     CertificationInterrupted
-        On Ctrl-C. There is no report on a part of the inputs; the exception holds their
-        certificates.
+        On Ctrl-C. No report is made on a part of the inputs; the exception holds the certificates
+        of those that were finished.
 
     Examples
     --------

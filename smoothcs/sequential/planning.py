@@ -1,7 +1,7 @@
 """What sequential certification will cost and find, before a single forward pass.
 
 `simulate_decisions` runs the real stopping rule on votes drawn from given probabilities;
-`plan_votes` computes how many votes a wished eps needs.
+`plan_votes` computes how many votes a desired eps needs.
 """
 
 from __future__ import annotations

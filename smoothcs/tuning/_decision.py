@@ -222,15 +222,9 @@ def tune_decision(
         "rob_cs" is maximised. Minimised are "rob_cost"; "bill", the mean over all inputs of the
         largest cost among the answer and every one that is not ruled out at ``eps``; and "cost",
         the mean cost of the answers, without an attack.
-    min_accuracy : float, default=None
-        Lowest accuracy allowed.
-    max_accuracy_loss : float, default=0.01
-        Largest loss of accuracy against equal weights, on the same inputs; ignored if another
-        limit is given.
-    max_cost_increase : float, default=None
-        Largest increase of the clean cost (the mean cost of the answers) against equal weights, as
-        a share: 0.05 allows 5 % more, -0.1 demands 10 % less. If given, the frontier weighs the
-        objective against the clean cost.
+    min_accuracy, max_accuracy_loss, max_cost_increase : float, default=None, 0.01, None
+        As in :class:`smoothcs.TunedDecisionClassifier`. If ``max_cost_increase`` is given, the
+        frontier weighs the objective against the clean cost.
     sigma : float, default=None
         Standard deviation of the noise; None: that of the certificates.
     alpha : float, default=None
