@@ -14,12 +14,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from typing_extensions import Self
 
-from smoothcs._costs import check_costs
 from smoothcs._estimator._callers import refuse_hard_vote, warn_of_default_scoring
 from smoothcs._estimator._certify import (
     certify_at_eps,
@@ -34,7 +32,6 @@ from smoothcs._estimator._fit import (
 from smoothcs._estimator._html import UnitsInHTML
 from smoothcs._estimator._inputs import (
     PredictedClass,
-    check_inputs,
     check_labels,
     check_scores,
     check_weights,
@@ -42,7 +39,7 @@ from smoothcs._estimator._inputs import (
     with_abstentions,
 )
 from smoothcs._estimator._meaning import describe_inputs, estimator_arguments
-from smoothcs._estimator._models import check_model, fit_on_noisy_copies, is_model
+from smoothcs._estimator._models import check_model, fit_on_noisy_copies, is_model, wrap_fitted
 from smoothcs._estimator._portfolio import OneDrawPredictions
 from smoothcs._estimator._schedule import check_schedule, resolve_epochs
 from smoothcs._estimator._state import unchanged_on_error
@@ -434,23 +431,9 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ReportMixin, OneDrawPredictio
         clf.classes_ = np.asarray(classes)
         if clf.classes_.ndim != 1 or not 2 <= len(clf.classes_) == len(set(clf.classes_.tolist())):
             raise ValueError(f"classes must be at least 2 different labels; got {classes!r}.")
-        clf.input_shape_ = None
-        if not isinstance(module, torch.nn.Module) and hasattr(module, "predict"):
-            clf.module_ = PredictedClass(module, clf.classes_)
-            for name in ("n_features_in_", "feature_names_in_"):
-                if hasattr(module, name):
-                    setattr(clf, name, getattr(module, name))
-            if hasattr(module, "n_features_in_"):
-                clf.input_shape_ = (module.n_features_in_,)
-        elif callable(module):
-            clf.module_ = module
-            if exported is not None:
-                describe_inputs(clf, exported)
-        else:
-            raise TypeError(
-                "module must be a fitted nn.Module, a scikit-learn classifier or a callable; "
-                f"got {module!r}."
-            )
+        wrap_fitted(clf, module)
+        if exported is not None:
+            describe_inputs(clf, exported)
         clf.abstain_label_ = resolve_abstain_label(clf.abstain_label, clf.classes_)
         clf.cost_matrix_ = as_cost_matrix(cost_matrix, classes=clf.classes_)
         decision = clf._decision(np.empty(0))  # costs may come with the inputs
@@ -520,10 +503,8 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ReportMixin, OneDrawPredictio
 
     def _decided_label(self, X: Any, costs: Any) -> NDArray[np.intp]:
         """Return the class index of each input, -1 where it cannot be decided."""
-        check_is_fitted(self)
+        X, costs = self._checked(X, costs)
         n_max = self._n("n_prediction")
-        X = check_inputs(self, X, reset=False)
-        costs = check_costs(costs, len(X), len(self.classes_))
         rule = PredictionRule(len(X), alpha=self.alpha, n_max=n_max, decision=self._decision(costs))
         self._draw(X, costs)(rule, purpose="prediction")
         return rule.label

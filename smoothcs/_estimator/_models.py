@@ -91,6 +91,29 @@ def fit_on_noisy_copies(
     return PredictedClass(model.fit(as_fitted(clf, X), y, **fit_params), data.classes)
 
 
+def wrap_fitted(clf: Any, module: Any) -> None:
+    """Make a module, a scikit-learn classifier or a callable, fitted already, the base of ``clf``.
+
+    Raises
+    ------
+    TypeError
+        If it is none of them.
+    """
+    clf.module_, clf.input_shape_ = module, None
+    if not isinstance(module, nn.Module) and hasattr(module, "predict"):
+        clf.module_ = PredictedClass(module, clf.classes_)
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(module, name):
+                setattr(clf, name, getattr(module, name))
+        if hasattr(module, "n_features_in_"):
+            clf.input_shape_ = (module.n_features_in_,)
+    elif not callable(module):
+        raise TypeError(
+            "module must be a fitted nn.Module, a scikit-learn classifier or a callable; "
+            f"got {module!r}."
+        )
+
+
 def _unset_seeds(model: Any) -> list[str]:
     """Return the parameters of a model, and of models in it, that seed it and are None."""
     return [

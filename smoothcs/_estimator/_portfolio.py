@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from smoothcs._costs import check_costs
 from smoothcs._estimator._inputs import check_inputs, check_labels, is_dataset
 from smoothcs._estimator._voting import SmoothedSteps
 from smoothcs._torch import resolve_devices
@@ -120,9 +119,7 @@ class OneDrawPredictions(SmoothedSteps):
         votes : ndarray of int64 (n, m)
             Independent between rows, repeated ones included, and between calls.
         """
-        check_is_fitted(self)
-        X = check_inputs(self, X, reset=False)
-        costs = check_costs(costs, len(X), len(self.classes_))
+        X, costs = self._checked(X, costs)
         return fresh_votes(self._draw(X, costs), check_integer("n_votes", n_votes))
 
     def certify_portfolio(

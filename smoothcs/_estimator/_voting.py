@@ -77,10 +77,14 @@ class SmoothedSteps(TrainedClassifier):
         )
 
     def _votes(self, X: Any, costs: Any, n: int, purpose: str) -> NDArray[np.int64]:
+        X, costs = self._checked(X, costs)
+        return self._draw(X, costs)(n, purpose=purpose)
+
+    def _checked(self, X: Any, costs: Any) -> tuple[Any, NDArray[np.float64] | None]:
+        """Return inputs, and costs of each, as a fitted estimator takes them."""
         check_is_fitted(self)
         X = check_inputs(self, X, reset=False)
-        costs = check_costs(costs, len(X), len(self.classes_))
-        return self._draw(X, costs)(n, purpose=purpose)
+        return X, check_costs(costs, len(X), len(self.classes_))
 
     def _scale(self, shape: tuple[int, ...] | None = None) -> NDArray[np.float32] | None:
         """Return the scale of the noise of each entry of an input of this shape, or None."""
@@ -108,8 +112,7 @@ class SmoothedSteps(TrainedClassifier):
         if cost_matrix is None:
             cost_matrix = self.cost_matrix_
         cost_matrix = as_cost_matrix(cost_matrix, classes=self.classes_)
-        X = check_inputs(self, X, reset=False)
-        costs = check_costs(costs, len(X), len(self.classes_))
+        X, costs = self._checked(X, costs)
         if y is not None:
             y = check_labels(X, y, self)
             encode_labels(y, self.classes_)

@@ -23,23 +23,6 @@ from smoothcs.decision._radii import Problem, pairs_certified
 if TYPE_CHECKING:
     import pandas as pd
 
-# Fields with one entry per input, which a selection of inputs has to cut.
-_PER_INPUT = (
-    "label",
-    "abstained",
-    "radius_standard",
-    "radius_group",
-    "radius_pair",
-    "radius_other",
-    "votes",
-    "selection_votes",
-    "y",
-    "n",
-    "level",
-    "input_error",
-    "costs",
-)
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Certificates(Record):
@@ -151,9 +134,9 @@ class Certificates(Record):
         """The certificates of some inputs, by a slice, a mask or positions."""
         rows = np.atleast_1d(np.arange(len(self))[index])
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        for name in _PER_INPUT:
-            if isinstance(values[name], np.ndarray):
-                values[name] = values[name][rows]
+        for name, value in values.items():
+            if isinstance(value, np.ndarray) and name != "noise_scale":  # one entry per input
+                values[name] = value[rows]
         return Certificates(**values)
 
     def robust_error_matrix(
