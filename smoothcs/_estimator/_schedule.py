@@ -1,14 +1,18 @@
-"""How long training is, and how its learning rate moves."""
+"""How long training is, how its learning rate moves, and what is logged of it."""
 
 from __future__ import annotations
 
 import copy
+import logging
 import math
 from typing import Any
 
 from skorch.callbacks import Callback, LRScheduler
 
 from smoothcs._validation import check_integer
+
+_log = logging.getLogger(__name__)
+_LOGGED = ("train_loss", "valid_loss", "event_lr")
 
 COPIES = 48
 MIN_EPOCHS = 24
@@ -72,6 +76,22 @@ def one_cycle(share: float) -> float:
     if share < 0.2:
         return share / 0.2
     return 0.5 * (1.0 + math.cos(math.pi * (share - 0.2) / 0.8))
+
+
+class LogEpochs(Callback):
+    """One INFO line per epoch."""
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Log the losses of the epoch."""
+        last = net.history[-1]
+        logged = [f"{name} {last[name]:.4g}" for name in _LOGGED if name in last]
+        _log.info(
+            "epoch %d of %d: %s (%.1f s)",
+            len(net.history),
+            net.max_epochs,
+            ", ".join(logged),
+            last["dur"],
+        )
 
 
 def check_schedule(schedule: Any) -> None:

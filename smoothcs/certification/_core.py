@@ -107,15 +107,8 @@ class Record(CertifiedMetrics):
     def __len__(self) -> int:
         return len(self.label)
 
-    def report(
-        self,
-        eps: float | None = None,
-        sample_weight: ArrayLike | None = None,
-        groups: ArrayLike | None = None,
-    ) -> dict[str, Any]:
-        """Return every metric at ``eps`` by its name, with sigma, alpha and the mean votes."""
+    def _besides(self, values: dict[str, Any], eps: Any) -> dict[str, Any]:
         return {
-            **super().report(eps, sample_weight, groups),
             "eps": self._reported(eps),
             "sigma": self.sigma,
             "alpha": self.alpha,

@@ -242,14 +242,15 @@ class CertifiedMetrics(GroupIntervals):
     ) -> dict[str, Any]:
         """Return every metric at ``eps`` by its name; ``precision`` and ``recall`` by label.
 
-        With ``groups`` (n,), ``intervals`` and ``n_groups`` as well, see :meth:`intervals`.
+        With ``groups`` (n,), ``intervals`` and ``n_groups`` as well, see :meth:`intervals`. Those
+        of certificates by votes have sigma, alpha and the mean votes, too.
         """
         sensitive = self.cost_matrix.sensitive_mask(self._truth("report"))
         weight = np.ones(len(sensitive))
         if sample_weight is not None:
             weight = np.asarray(sample_weight, dtype=np.float64)
         both = {label: self.precision_recall(label, weight) for label in self.classes.tolist()}
-        return {
+        values = {
             "rob_cs": self.rob_cs(eps, weight),
             "accuracy": self.certified_accuracy(0.0, weight),
             "constant_accuracy": metrics.constant_accuracy(
@@ -275,6 +276,11 @@ class CertifiedMetrics(GroupIntervals):
             "n_sensitive": int(sensitive.sum()),
             **self._grouped(eps, weight, groups),
         }
+        return {**values, **self._besides(values, eps)}
+
+    def _besides(self, values: dict[str, Any], eps: Any) -> dict[str, Any]:
+        """Return what a report has beside the metrics."""
+        return {}
 
     def _grouped(self, eps: Any, weight: NDArray[Any], groups: Any) -> dict[str, Any]:
         if groups is None:

@@ -38,10 +38,8 @@ class CertifiedBillDisplay(CertificatesDisplay):
 
     Parameters
     ----------
-    eps : ndarray of shape (k,)
-        Radii, ascending.
     bill : ndarray of shape (k,)
-        The bill at each of them.
+        The bill at each radius.
     clean_bill : float
         The bill without an attack, a dot at 0.
     constant_bill : float
@@ -51,25 +49,19 @@ class CertifiedBillDisplay(CertificatesDisplay):
         Which answer that is.
     upper : ndarray of shape (k,), default=None
         Limits of the true bill. If None, there is no band.
-    estimator_name : str, default=None
-        What the legend calls the model.
-    ceiling : float, default=None
-        The largest radius that the votes could certify. If None, it is not drawn.
+    eps, estimator_name, ceiling
+        As of :class:`CertifiedAccuracyDisplay`.
 
     Attributes
     ----------
-    line_ : matplotlib Line2D
-        The curve.
-    ceiling_ : matplotlib Line2D or None
-        The largest radius that the votes could certify.
     clean_ : matplotlib Line2D
         The dot of the clean bill.
     constant_ : matplotlib Line2D
         The line of the cheapest constant answer.
     band_ : matplotlib PolyCollection or None
         From the bill to its limit.
-    ax_, figure_ : matplotlib Axes, Figure
-        Where the curve is drawn.
+    line_, ceiling_, ax_, figure_
+        As of :class:`CertifiedAccuracyDisplay`.
 
     See Also
     --------

@@ -41,9 +41,8 @@ class RadiusDistributionDisplay(CertificatesDisplay):
         The radii of each row, by its name, from top to bottom.
     estimator_name : str, default=None
         Title of the axes.
-    ceiling : float, default=None
-        The largest radius that the votes could certify
-        (:func:`smoothcs.certification.largest_radius`). If None, it is not drawn.
+    ceiling
+        As of :class:`CertifiedAccuracyDisplay`.
 
     Attributes
     ----------
