@@ -18,7 +18,7 @@ from smoothcs._validation import (
     check_real,
 )
 from smoothcs.bounds.binomial import check_votes
-from smoothcs.bounds.blockers import choose_blockers, single_blocker
+from smoothcs.bounds.blockers import check_vote_weights, choose_blockers, single_blocker
 
 
 def look_schedule(
@@ -268,10 +268,3 @@ class TargetLooks(Looks):
         """Return what is to be shown of one input, for its resume record."""
         targets = np.flatnonzero(self.targets[index]).tolist()
         return f"selection={self._selection[index].tolist()}, targets={targets}"
-
-
-def check_vote_weights(weights: ArrayLike | None, n_classes: int) -> Floats:
-    array = np.ones(n_classes) if weights is None else np.asarray(weights, dtype=np.float64)
-    if array.shape != (n_classes,) or not (np.isfinite(array) & (array > 0)).all():
-        raise ValueError(f"weights must be {n_classes} finite numbers > 0; got {weights!r}.")
-    return array
