@@ -47,8 +47,6 @@ from smoothcs.modules import MLP
 from smoothcs.objectives import CostSensitiveCrossEntropy, Objective
 from smoothcs.votes._source import input_of
 
-__all__ = ["ConvexRelaxationClassifier"]
-
 OBJECTIVES = ("cost-sensitive", "robust", "cost-sensitive-ce")
 
 
@@ -342,11 +340,8 @@ class ConvexRelaxationClassifier(TrainedClassifier):
 
         Parameters
         ----------
-        X : array-like (n, d), array or tensor (n, ...), or Dataset
-        y : array-like (n,)
-            True labels; optional for a Dataset that yields ``(x, y)``.
-        sample_weight : array-like (n,), default=None
-            Weights of the examples in the mean.
+        X, y, sample_weight
+            As in :meth:`smoothcs.CostSensitiveSmoothedClassifier.score`.
         metric : {"rob_cs", "rob_cost", "certified_accuracy"}, default="rob_cs"
             "rob_cs": share of sensitive examples with J > 0 for all their sensitive targets, which
             is 1 - cost-sensitive robust error; "rob_cost": mean, over sensitive examples, of the

@@ -13,8 +13,6 @@ from numpy.typing import ArrayLike
 from smoothcs._validation import check_integer, check_positive, check_probability, check_real
 from smoothcs.portfolio._certify import PortfolioCertificate, certify_portfolio
 
-__all__ = ["BudgetExceeded", "MonitorStatus", "PortfolioMonitor"]
-
 
 @dataclass(frozen=True)
 class MonitorStatus:

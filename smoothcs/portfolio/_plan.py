@@ -16,8 +16,6 @@ from smoothcs.portfolio._bound import majorant_of
 from smoothcs.portfolio._certify import in_sigmas
 from smoothcs.portfolio._majorant import risk_under_attack
 
-__all__ = ["PlanOption", "PortfolioPlan", "plan_portfolio"]
-
 _FEWEST, _MOST = 20, 10**8
 _EM_STEPS = 300
 _GRID = 200

@@ -26,14 +26,6 @@ from smoothcs._validation import Bools, Floats, Ints, check_choice, check_positi
 from smoothcs.sequential._looks import TargetLooks
 from smoothcs.sequential._tests import LookTests
 
-__all__ = [
-    "CERTIFIED",
-    "CONTINUE",
-    "FUTILE",
-    "StoppingRule",
-]
-
-
 CONTINUE, CERTIFIED, FUTILE = 0, 1, -1
 
 
