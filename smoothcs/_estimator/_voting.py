@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -130,8 +129,21 @@ class SmoothedSteps(TrainedClassifier):
         decision.check_can_certify(n, self.alpha, self.bound, "n_estimation")
 
     def _check_reach(self, eps: Any, n: int, decision: WeightedVotes, level: float) -> None:
+        """Warn of radii that ``n`` votes, tested at ``level`` in the end, cannot certify."""
         weights = decision.align(self.classes_).weights
-        warn_out_of_reach(self, np.ravel(eps).tolist(), n, weights, level)
+        try:
+            limit = largest_radius(n, level, self.sigma, weights=weights, bound=self.bound)
+        except ValueError:  # no votes certify anything at this level, which is refused elsewhere
+            return
+        beyond = [e for e in np.ravel(eps).tolist() if e > limit]
+        if beyond:
+            warnings.warn(
+                f"eps={beyond[0]:g} cannot be certified for any input: with sigma={self.sigma:g}, "
+                f"{n} votes and alpha={self.alpha:g} the largest radius is {limit:.4g}. Choose a "
+                "smaller eps, or a larger n_estimation or sigma.",
+                UnreachableRadiusWarning,
+                stacklevel=3,
+            )
 
     def _check_sequential(self, what: str) -> None:
         if self.bound != "exact":
@@ -160,22 +172,3 @@ class SmoothedSteps(TrainedClassifier):
 
 def _input_shape(X: Any) -> tuple[int, ...]:
     return np.shape(first_input(X)) if is_dataset(X) else X.shape[1:]
-
-
-def warn_out_of_reach(
-    clf: Any, eps: Iterable[float], n: int, weights: NDArray[np.float64], level: float
-) -> None:
-    """Warn of radii that ``n`` votes, tested at ``level`` in the end, cannot certify."""
-    try:
-        limit = largest_radius(n, level, clf.sigma, weights=weights, bound=clf.bound)
-    except ValueError:  # no votes certify anything at this level, which is refused elsewhere
-        return
-    beyond = [e for e in eps if e > limit]
-    if beyond:
-        warnings.warn(
-            f"eps={beyond[0]:g} cannot be certified for any input: with sigma={clf.sigma:g}, "
-            f"{n} votes and alpha={clf.alpha:g} the largest radius is {limit:.4g}. Choose a "
-            "smaller eps, or a larger n_estimation or sigma.",
-            UnreachableRadiusWarning,
-            stacklevel=4,
-        )
