@@ -14,43 +14,33 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from typing_extensions import Self
 
-from smoothcs._estimator._base import base_classifier, with_costs
 from smoothcs._estimator._callers import refuse_hard_vote, warn_of_default_scoring
 from smoothcs._estimator._certify import (
     certify_at_eps,
     certify_radii,
     certify_to_tolerance,
-    rounding_errors,
 )
 from smoothcs._estimator._export import ExportedModule, load_module
 from smoothcs._estimator._fit import (
-    TrainedClassifier,
     check_training_data,
     draw_seed,
 )
 from smoothcs._estimator._html import UnitsInHTML
 from smoothcs._estimator._inputs import (
     PredictedClass,
-    check_inputs,
     check_labels,
     check_scores,
     check_weights,
-    encode_labels,
-    first_input,
-    is_dataset,
     resolve_abstain_label,
     with_abstentions,
 )
 from smoothcs._estimator._meaning import describe_inputs, estimator_arguments
-from smoothcs._estimator._models import check_model, fit_on_noisy_copies, is_model
+from smoothcs._estimator._models import check_model, fit_on_noisy_copies, is_model, wrap_fitted
 from smoothcs._estimator._portfolio import OneDrawPredictions
-from smoothcs._estimator._reach import warn_out_of_reach
-from smoothcs._estimator._scale import resolve_noise_scale
 from smoothcs._estimator._schedule import check_schedule, resolve_epochs
 from smoothcs._estimator._state import unchanged_on_error
 from smoothcs._net import (
@@ -70,23 +60,20 @@ from smoothcs._validation import (
 from smoothcs.certification import Certificates, CertifiedAt, certify_votes
 from smoothcs.certification._informative import warn_if_uninformative
 from smoothcs.certification._metrics import SCORES
-from smoothcs.cost import CostMatrix, as_cost_matrix, check_costs
+from smoothcs.cost import CostMatrix, as_cost_matrix
 from smoothcs.decision import BOUNDS, WeightedVotes, read_decision
 from smoothcs.objectives import resolve_objective
 from smoothcs.reporting import ReportMixin
 from smoothcs.sequential import KINDS, PredictionRule
 from smoothcs.sequential._looks import final_level
 from smoothcs.sequential.planning import plan_votes
-from smoothcs.votes import PRECISIONS, sample_votes
-from smoothcs.votes._source import SameInputs
+from smoothcs.votes import PRECISIONS
 from smoothcs.votes.noise import make_key
 
 RADII = ("group", "pair", "standard")
 
 
-class CostSensitiveSmoothedClassifier(
-    UnitsInHTML, ReportMixin, OneDrawPredictions, TrainedClassifier
-):
+class CostSensitiveSmoothedClassifier(UnitsInHTML, ReportMixin, OneDrawPredictions):
     """Classifier whose costly mistakes are provably hard to provoke.
 
     A base classifier, any torch module, is trained under Gaussian noise. The smoothed classifier
@@ -163,7 +150,7 @@ class CostSensitiveSmoothedClassifier(
         Learning rate; the largest, if there is a schedule.
     lr_schedule : "one-cycle", skorch callback or None, default="one-cycle"
         "one-cycle": the learning rate rises linearly to ``lr`` over the first fifth of all steps
-        and falls to 0 as a cosine. It stands back where ``callbacks`` have an ``LRScheduler``.
+        and falls to 0 as a cosine. It is left out where ``callbacks`` have an ``LRScheduler``.
     max_epochs : int or "auto", default="auto"
         Length of training. "auto": every example is seen in 48 noisy copies, however many the
         objective draws at a time, but in at least 24 epochs and 1,500 steps.
@@ -209,7 +196,7 @@ class CostSensitiveSmoothedClassifier(
     net_ : skorch.NeuralNet
         The net that trained the module. Pickles and copies leave it out.
     history_ : skorch.history.History
-        One entry an epoch of that net.
+        One entry per epoch of that net.
     abstain_label_ : label or None
         What ``predict`` returns for "abstain".
     input_shape_ : tuple of int
@@ -444,23 +431,9 @@ class CostSensitiveSmoothedClassifier(
         clf.classes_ = np.asarray(classes)
         if clf.classes_.ndim != 1 or not 2 <= len(clf.classes_) == len(set(clf.classes_.tolist())):
             raise ValueError(f"classes must be at least 2 different labels; got {classes!r}.")
-        clf.input_shape_ = None
-        if not isinstance(module, torch.nn.Module) and hasattr(module, "predict"):
-            clf.module_ = PredictedClass(module, clf.classes_)
-            for name in ("n_features_in_", "feature_names_in_"):
-                if hasattr(module, name):
-                    setattr(clf, name, getattr(module, name))
-            if hasattr(module, "n_features_in_"):
-                clf.input_shape_ = (module.n_features_in_,)
-        elif callable(module):
-            clf.module_ = module
-            if exported is not None:
-                describe_inputs(clf, exported)
-        else:
-            raise TypeError(
-                "module must be a fitted nn.Module, a scikit-learn classifier or a callable; "
-                f"got {module!r}."
-            )
+        wrap_fitted(clf, module)
+        if exported is not None:
+            describe_inputs(clf, exported)
         clf.abstain_label_ = resolve_abstain_label(clf.abstain_label, clf.classes_)
         clf.cost_matrix_ = as_cost_matrix(cost_matrix, classes=clf.classes_)
         decision = clf._decision(np.empty(0))  # costs may come with the inputs
@@ -518,8 +491,7 @@ class CostSensitiveSmoothedClassifier(
 
         Parameters
         ----------
-        X : array-like (n, d), array or tensor (n, ...), or Dataset
-        costs : array-like (n, m, m), default=None
+        X, costs
             As in :meth:`predict`.
 
         Returns
@@ -531,10 +503,8 @@ class CostSensitiveSmoothedClassifier(
 
     def _decided_label(self, X: Any, costs: Any) -> NDArray[np.intp]:
         """Return the class index of each input, -1 where it cannot be decided."""
-        check_is_fitted(self)
+        X, costs = self._checked(X, costs)
         n_max = self._n("n_prediction")
-        X = check_inputs(self, X, reset=False)
-        costs = check_costs(costs, len(X), len(self.classes_))
         rule = PredictionRule(len(X), alpha=self.alpha, n_max=n_max, decision=self._decision(costs))
         self._draw(X, costs)(rule, purpose="prediction")
         return rule.label
@@ -544,8 +514,7 @@ class CostSensitiveSmoothedClassifier(
 
         Parameters
         ----------
-        X : array-like (n, d), array or tensor (n, ...), or Dataset
-        costs : array-like (n, m, m), default=None
+        X, costs
             As in :meth:`predict`.
 
         Returns
@@ -691,10 +660,6 @@ class CostSensitiveSmoothedClassifier(
 
         Parameters
         ----------
-        X : array-like (n, d), array or tensor (n, ...), or Dataset
-            Inputs. The items of a Dataset must be the same each time they are read.
-        y : array-like (n,), default=None
-            True labels; None: the row of the predicted class applies.
         eps : float or array-like (n_eps,), default=None
             Radii; None: the estimator's.
         kinds : collection of {"group", "pair", "standard", "label"}, default=("group",)
@@ -703,7 +668,7 @@ class CostSensitiveSmoothedClassifier(
         n_max : int, default=None
             Most estimation votes an input may use; None: ``n_estimation``. It may be larger, since
             few inputs use them all.
-        costs, cost_matrix, blockers, also_correct, harmless_errors, resume_from
+        X, y, costs, cost_matrix, blockers, also_correct, harmless_errors, resume_from
             As in :meth:`certify`.
         **looks
             When to look at the votes: ``first_look``, ``growth``, ``final_share`` and ``futility``
@@ -766,14 +731,11 @@ class CostSensitiveSmoothedClassifier(
 
         Parameters
         ----------
-        X : array-like (n, d), array or tensor (n, ...), or Dataset
-        y : array-like (n,), default=None
-            True labels; None: the row of the predicted class applies.
+        X, y, costs
+            As in :meth:`certify`.
         kind : {"group", "pair", "standard"}, default="group"
             "group": no sensitive target is predicted within it; "pair": the same for each
             target; "standard": the prediction does not change within it.
-        costs : array-like (n, m, m), default=None
-            As in :meth:`certify`.
 
         Returns
         -------
@@ -791,15 +753,12 @@ class CostSensitiveSmoothedClassifier(
 
         Parameters
         ----------
-        X : array-like (n, d), array or tensor (n, ...), or Dataset
-        y : array-like (n,), default=None
-            True labels; None: the row of the predicted class applies.
+        X, y, costs
+            As in :meth:`certify`.
         eps : float or array-like (n_eps,), default=None
             Radii, in place of the estimator's.
         power : float, default=0.9
             Chance with which the certificate is to be found.
-        costs : array-like (n, m, m), default=None
-            As in :meth:`certify`.
 
         Returns
         -------
@@ -898,15 +857,8 @@ class CostSensitiveSmoothedClassifier(
 
         Parameters
         ----------
-        X : array-like (n, d), array or tensor (n, ...), or Dataset
-        y : array-like (n,)
-            True labels; optional for a Dataset that yields ``(x, y)``.
-        sample_weight : array-like (n,), default=None
-            Weights of the examples in every metric.
-        costs : array-like (n, m, m), default=None
-            Costs of each example, as in :meth:`certify`.
-        eps : float, default=None
-            Radius, in place of the estimator's.
+        X, y, sample_weight, costs, eps
+            As in :meth:`score`.
         n_estimation : int, default=None
             Votes, in place of the estimator's.
         groups : array-like (n,), default=None
@@ -950,109 +902,7 @@ class CostSensitiveSmoothedClassifier(
         warn_if_uninformative(certified, report["rob_cs"], weights)
         return report
 
-    # ------------------------------------------------------------------ shared steps
-
-    def _eps(self, eps: Any = None) -> Any:
-        """Return the radius, or the list of radii, to be used."""
-        eps = self.eps if eps is None else eps
-        if np.ndim(eps):
-            return [check_positive("eps", float(e)) for e in np.ravel(eps)]
-        return check_positive("eps", self.sigma if eps is None else eps)
-
-    def _n(self, name: str, value: int | None = None) -> int:
-        return check_integer(name, getattr(self, name) if value is None else value)
-
-    def _draw(
-        self, X: Any, costs: Any = None, resume_from: Any = None
-    ) -> partial[NDArray[np.int64]]:
-        """Return ``sample_votes`` with all filled in but the number of votes and the purpose."""
-        n_classes = len(self.classes_)
-        shape = _input_shape(X)
-        rule, scale = self._decision(costs).inside, self._scale(shape)
-        if rule is not None and rule.needs_costs:
-            # Costs are entries of the input that have no noise.
-            X = with_costs(X, costs)
-            scale = np.ones(shape, np.float32) if scale is None else scale
-            scale = np.append(scale.ravel(), np.zeros(n_classes**2, np.float32))
-        if is_dataset(X):
-            X = SameInputs(X)
-        return partial(
-            sample_votes,
-            base_classifier(self.module_, rule, shape, n_classes),
-            X,
-            sigma=check_positive("sigma", self.sigma),
-            n_classes=n_classes,
-            noise_scale=scale,
-            random_state=self.vote_key_,
-            precision=self.precision,
-            device=self.device,
-            batch_size=self.vote_batch_size,
-            compile=self.compile,
-            n_jobs=self.n_jobs,
-            resume_from=resume_from,
-            verbose=self.verbose,
-        )
-
-    def _votes(self, X: Any, costs: Any, n: int, purpose: str) -> NDArray[np.int64]:
-        check_is_fitted(self)
-        X = check_inputs(self, X, reset=False)
-        costs = check_costs(costs, len(X), len(self.classes_))
-        return self._draw(X, costs)(n, purpose=purpose)
-
-    def _scale(self, shape: tuple[int, ...] | None = None) -> NDArray[np.float32] | None:
-        """Return the scale of the noise of each entry of an input of this shape, or None."""
-        names = getattr(self, "feature_names_in_", None)
-        return resolve_noise_scale(self.noise_scale, shape or self.input_shape_, names)
-
-    def _notes(self, X: Any, costs: Any) -> dict[str, Any]:
-        """Return what certificates keep of the costs and the noise."""
-        return {"costs": costs, "noise_scale": self._scale(_input_shape(X))}
-
-    def _certifiable(
-        self,
-        X: Any,
-        y: Any,
-        costs: Any,
-        cost_matrix: Any,
-        also_correct: bool,
-        harmless_errors: str,
-    ) -> tuple[Any, Any, Any, CostMatrix, NDArray[np.float64]]:
-        """Return checked inputs, labels and costs, and what rounding takes off the radii."""
-        check_is_fitted(self)
-        check_probability("alpha", self.alpha)
-        check_choice("bound", self.bound, BOUNDS)
-        self._check_votes(self._decision(costs))
-        if cost_matrix is None:
-            cost_matrix = self.cost_matrix_
-        cost_matrix = as_cost_matrix(cost_matrix, classes=self.classes_)
-        X = check_inputs(self, X, reset=False)
-        costs = check_costs(costs, len(X), len(self.classes_))
-        if y is not None:
-            y = check_labels(X, y, self)
-            encode_labels(y, self.classes_)
-        elif also_correct or harmless_errors == "zero":
-            raise ValueError(
-                "also_correct=True and harmless_errors='zero' compare with the truth: pass y."
-            )
-        names = getattr(self, "feature_names_in_", None)
-        sigma = check_positive("sigma", self.sigma)
-        errors = rounding_errors(X, sigma, names, self._scale(_input_shape(X)))
-        return X, y, costs, cost_matrix, errors
-
-    def _check_votes(self, decision: WeightedVotes) -> None:
-        n = self._n("n_estimation")
-        decision.check_can_certify(n, self.alpha, self.bound, "n_estimation")
-
-    def _check_reach(self, eps: Any, n: int, decision: WeightedVotes, level: float) -> None:
-        weights = decision.align(self.classes_).weights
-        warn_out_of_reach(self, np.ravel(eps).tolist(), n, weights, level)
-
-    def _check_sequential(self, what: str) -> None:
-        if self.bound != "exact":
-            raise ValueError(
-                f"{what} needs bound='exact', the only one with sequential certificates; "
-                f"got bound={self.bound!r}."
-            )
+    # ------------------------------------------------------------------ parameters
 
     def _check_parameters(self) -> None:
         check_positive("sigma", self.sigma)
@@ -1070,23 +920,6 @@ class CostSensitiveSmoothedClassifier(
             check_integer("vote_batch_size", self.vote_batch_size)
         check_n_jobs(self.n_jobs)
 
-    def _decision(self, costs: Any = None) -> WeightedVotes:
-        """Return how scores and votes become a label, tied to the classes."""
-        by_cost = isinstance(self.decision, str) and self.decision == "min-cost"
-        given = (costs, self.decision_costs, self.cost_matrix)
-        if by_cost and getattr(self, "_had_costs", False) and all(c is None for c in given):
-            raise ValueError(
-                "decision='min-cost' needs costs, and there are none: pass costs=... with X, as in "
-                "fit, or set decision_costs or cost_matrix."
-            )
-        return read_decision(
-            self.decision,
-            self.cost_matrix_,
-            self.decision_costs,
-            costs is not None,
-            self.temperature,
-        )
-
     def set_params(self, **params: Any) -> Any:
         """Set parameters; ``objective__...`` also reaches an objective given by name."""
         nested = any(name.startswith("objective__") for name in params)
@@ -1095,10 +928,6 @@ class CostSensitiveSmoothedClassifier(
             params["objective"] = resolve_objective(objective)
         with unchanged_on_error(self):
             return super().set_params(**params)
-
-
-def _input_shape(X: Any) -> tuple[int, ...]:
-    return np.shape(first_input(X)) if is_dataset(X) else X.shape[1:]
 
 
 def _omega(

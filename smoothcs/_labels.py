@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+FOLDS = "A fold of a cross-validation may lack a class; StratifiedKFold avoids that."
+
 
 def plain(label: Any) -> Any:
     """Return the Python value that a numpy scalar equals; anything else as it is."""
@@ -76,8 +78,8 @@ def positions(labels: Sequence[Any], classes: Sequence[Any]) -> NDArray[np.int64
 
 
 def unknown_label(name: str, label: Any, classes: list[Any]) -> str:
-    """Say that ``name`` holds a label that is no class, and where the classes may come from."""
-    said = f"{name} names the unknown label {label!r}; the classes are {shorten(classes)}."
+    """Say that ``name`` holds a label that is not a class, and where the classes may come from."""
+    said = f"{name} names the unknown label {label!r}; the classes are {shorten(classes)}. {FOLDS}"
     if isinstance(label, int) or classes != list(range(len(classes))):
         return said
     return (

@@ -17,9 +17,8 @@ from torch.utils.data import Dataset
 
 from smoothcs._estimator._fit import ArrayDataset, EncodedDataset
 from smoothcs._estimator._inputs import first_input, is_dataset
-from smoothcs._estimator._log import LogEpochs
 from smoothcs._estimator._nested import check_callbacks
-from smoothcs._estimator._schedule import all_callbacks, resolve_epochs
+from smoothcs._estimator._schedule import LogEpochs, all_callbacks, resolve_epochs
 from smoothcs._torch import keep_freed_memory
 from smoothcs.modules import default_module
 from smoothcs.modules.augment import fixed_augmentation

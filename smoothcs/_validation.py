@@ -1,4 +1,7 @@
-"""Checks at the door: every message names the parameter, what was got and what is allowed."""
+"""Checks at the door: every message names the parameter, what was got and what is allowed.
+
+And the types of arrays.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Indices = NDArray[np.intp]
 
 
 def check_real(

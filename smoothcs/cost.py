@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from functools import partial
-from numbers import Number, Real
+from numbers import Number
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from smoothcs._costs import (
+    check_matrix,
+    check_size,
+    example_costs,
+    frozen,
+    read_frame,
+    read_pair,
+    refuse_nested,
+)
 from smoothcs._labels import (
     class_array,
     distinct,
     holds_integers,
     label_array,
     one_or_several,
-    plain,
     positions,
     shorten,
     unknown_label,
@@ -94,15 +102,15 @@ class CostMatrix:
         elif isinstance(costs, _NamedCosts):
             named = costs
         elif isinstance(costs, Mapping):
-            _refuse_nested(costs)
-            items = [(_pair(pair), cost) for pair, cost in costs.items()]
+            refuse_nested(costs)
+            items = [(read_pair(pair), cost) for pair, cost in costs.items()]
             arguments = "{" + ", ".join(f"{pair!r}: {cost!r}" for pair, cost in items) + "}"
             named = _read_entries("", arguments, [((y,), (k,), cost) for (y, k), cost in items])
         elif hasattr(costs, "columns"):
-            matrix, own_classes = _from_frame(costs)
+            matrix, own_classes = read_frame(costs)
         else:
             own_classes = None if classes is None else class_array(classes)
-            matrix = _check_matrix(costs, own_classes)
+            matrix = check_matrix(costs, own_classes)
         self._set_state(matrix, own_classes, named)
         if classes is not None:
             self.__dict__.update(self.align(classes).__dict__)
@@ -196,7 +204,7 @@ class CostMatrix:
                 "pairs must be an iterable of (seed, target); for a cost per pair, pass the "
                 "mapping itself: CostMatrix({(seed, target): cost})."
             )
-        named = distinct("pairs", map(_pair, pairs))
+        named = distinct("pairs", map(read_pair, pairs))
         return cls._build("pairwise", named, [((y,), (k,)) for y, k in named], cost, classes)
 
     @classmethod
@@ -280,7 +288,7 @@ class CostMatrix:
     def with_default(self, cost: float) -> CostMatrix:
         """The same costs, and `cost` for every mistake that is free.
 
-        By such costs ``decision="min-cost"`` can decide.
+        ``decision="min-cost"`` can then decide by them.
 
         Parameters
         ----------
@@ -372,7 +380,7 @@ class CostMatrix:
             return self._new(self._named.filled(array), array)
         assert self._matrix is not None
         if self._classes is None:
-            _check_size(self._matrix, labels)
+            check_size(self._matrix, labels)
             return self._new(self._matrix, array)
         own = self._classes.tolist()
         order = positions(labels, own)
@@ -415,7 +423,7 @@ class CostMatrix:
         array([1, 0])
         """
         array = label_array("y", y)
-        labels = self._label_list()
+        labels = self.labels.tolist()
         if not any(isinstance(label, Number) for label in labels) and holds_integers(array):
             labels = list(range(self.n_classes))
         codes = positions(array.tolist(), labels)
@@ -442,8 +450,7 @@ class CostMatrix:
         array([2, 5])
         """
         (row,) = self.encode([y])
-        labels = np.arange(self.n_classes) if self._classes is None else self._classes
-        return labels[self.omega[row]]
+        return self.labels[self.omega[row]]
 
     def sensitive_mask(self, y: ArrayLike) -> NDArray[np.bool_]:
         """Which examples belong to a sensitive class.
@@ -488,16 +495,13 @@ class CostMatrix:
         return new
 
     def _set_state(self, matrix: Any, classes: Any, named: Any) -> None:
-        self.__dict__.update(_matrix=_frozen(matrix), _classes=_frozen(classes), _named=named)
-
-    def _label_list(self) -> list[Any]:
-        return list(range(self.n_classes)) if self._classes is None else self._classes.tolist()
+        self.__dict__.update(_matrix=frozen(matrix), _classes=frozen(classes), _named=named)
 
     def _with_indices(self, n_classes: int) -> CostMatrix:
         """Tie to `n_classes` classes whose only labels are their indices."""
         if self._named is not None:
             return self._new(self._named.filled(np.arange(n_classes)), None)
-        _check_size(self.matrix, range(n_classes))
+        check_size(self.matrix, range(n_classes))
         return self
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -533,7 +537,7 @@ class CostMatrix:
         if self._named is not None:
             return f"CostMatrix{self._named.builder}({self._named.arguments})"
         assert self._matrix is not None
-        labels = self._label_list()
+        labels = self.labels.tolist()
         if len(labels) <= _REPR_CLASSES:
             rows = ", ".join("[" + ", ".join(f"{c:.6g}" for c in row) + "]" for row in self._matrix)
             tail = "" if self._classes is None else f", classes={labels}"
@@ -586,149 +590,6 @@ def as_cost_matrix(
     return cost if n_classes is None else cost._with_indices(n_classes)
 
 
-def example_costs(
-    *,
-    false_positive: ArrayLike,
-    false_negative: ArrayLike,
-    true_positive: ArrayLike = 0.0,
-    true_negative: ArrayLike = 0.0,
-    classes: ArrayLike,
-    positive: Any,
-) -> NDArray[np.float64]:
-    """Costs of each example for two classes: what ``costs=`` of an estimator takes.
-
-    Parameters
-    ----------
-    false_positive, false_negative, true_positive, true_negative : float or array-like of shape (n,)
-        What each outcome costs, >= 0, in one unit of money: `false_positive` is the cost of
-        calling an example positive that is not. A number applies to all examples; at least one of
-        the four must be an array. A correct answer may cost something, too, such as a discount
-        that was granted.
-    classes : array-like of shape (2,)
-        The two labels, in the order of ``classes_`` of the estimator (sorted).
-    positive : label
-        Which of them is "positive".
-
-    Returns
-    -------
-    ndarray of float64 of shape (n, 2, 2)
-        ``costs[i, y, k]`` is the cost of calling example i, if it is of class y, a k; y and k are
-        positions in `classes`. They belong to the contract, not to the inputs: an attacker is
-        taken not to change them.
-
-    Raises
-    ------
-    ValueError
-        If `classes` are not two labels, `positive` is none of them, lengths differ, a cost is
-        negative or not finite, or all costs of an example are 0.
-
-    See Also
-    --------
-    CostMatrix : costs that are the same for all examples.
-
-    Examples
-    --------
-    A declined good loan loses its interest, a granted bad one three quarters of the amount:
-
-    >>> import numpy as np
-    >>> from smoothcs import example_costs
-    >>> amount = np.array([1000.0, 200.0])
-    >>> example_costs(
-    ...     false_positive=0.1 * amount,
-    ...     false_negative=0.75 * amount,
-    ...     classes=["bad", "good"],
-    ...     positive="bad",
-    ... )
-    array([[[  0., 750.],
-            [100.,   0.]],
-    <BLANKLINE>
-           [[  0., 150.],
-            [ 20.,   0.]]])
-    """
-    labels = class_array(classes).tolist()
-    if len(labels) != 2:
-        raise ValueError(f"classes must be two labels; got {shorten(labels)}.")
-    (hit,) = positions([plain(positive)], labels)
-    if hit < 0:
-        raise ValueError(f"positive must be one of the classes {labels}; got {positive!r}.")
-    miss = 1 - hit
-    entries = {
-        "false_positive": (miss, hit, false_positive),
-        "false_negative": (hit, miss, false_negative),
-        "true_positive": (hit, hit, true_positive),
-        "true_negative": (miss, miss, true_negative),
-    }
-    priced = {name: _check_prices(name, values) for name, (_, _, values) in entries.items()}
-    lengths = {name: len(values) for name, values in priced.items() if values.ndim}
-    if not lengths:
-        raise ValueError(
-            f"at least one of {', '.join(entries)} must be an array, with a cost per example; for "
-            "costs that are the same for all, use CostMatrix."
-        )
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"costs must have one length; got {lengths}.")
-    costs = np.empty((max(lengths.values()), 2, 2), dtype=np.float64)
-    for name, (y, k, _) in entries.items():
-        costs[:, y, k] = priced[name]
-    free = np.flatnonzero(~costs.any(axis=(1, 2)))
-    if len(free):
-        raise ValueError(
-            f"all costs of example {free[0]} are 0: no answer would be better than another."
-        )
-    return costs
-
-
-def check_costs(costs: Any, n_inputs: int, n_classes: int) -> NDArray[np.float64] | None:
-    """Return the costs of each example as float64 (n, m, m), or raise.
-
-    Raises
-    ------
-    ValueError
-        If there is not one matrix of costs >= 0 per input.
-    """
-    if costs is None:
-        return None
-    wanted = (n_inputs, n_classes, n_classes)
-    try:
-        array = np.asarray(costs, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"costs must hold numbers, in shape {wanted}; got {type(costs).__name__}"
-            + (" (costs by label are the cost_matrix)." if isinstance(costs, Mapping) else ".")
-        ) from None
-    if array.shape != wanted:
-        raise ValueError(
-            f"costs must have shape {wanted}, a matrix (true class, answer) per row of X; got "
-            f"{array.shape}."
-        )
-    if not np.all((array >= 0) & np.isfinite(array)):
-        i, y, k = np.argwhere(~((array >= 0) & np.isfinite(array)))[0]
-        raise ValueError(
-            f"costs must be finite and >= 0; costs[{i}, {y}, {k}] is {array[i, y, k]}."
-        )
-    unpriced = np.flatnonzero(~array.any(axis=(1, 2)))
-    if len(unpriced):
-        raise ValueError(
-            f"costs of row {unpriced[0]} are all 0: no answer would be better than another."
-        )
-    return array
-
-
-def _check_prices(name: str, values: Any) -> NDArray[np.float64]:
-    array = np.asarray(values)
-    if array.dtype.kind not in "iuf" or array.ndim > 1:
-        raise ValueError(
-            f"{name} must be a number or a 1-D array of numbers; got dtype {array.dtype} and shape "
-            f"{array.shape}."
-        )
-    prices = array.astype(np.float64)
-    bad = ~(np.isfinite(prices) & (prices >= 0))
-    if bad.any():
-        at = f" in row {np.argmax(bad)}" if array.ndim else ""
-        raise ValueError(f"{name} must be finite and >= 0; got {array[bad].flat[0]}{at}.")
-    return prices
-
-
 # -- costs by label ---------------------------------------------------------------------------
 
 # (seed, target, cost), where seed and target are (label,) for one label and () for every one.
@@ -752,7 +613,7 @@ class _NamedCosts(NamedTuple):
             matrix = np.zeros(diagonal.shape, dtype=object)
             for i, j in np.argwhere(~diagonal):
                 matrix[i, j] = self.costs(labels[i], labels[j])
-            return _check_matrix(matrix, classes)
+            return check_matrix(matrix, classes)
         floats = all(isinstance(cost, float) for _, _, cost in self.costs)
         matrix = np.zeros(diagonal.shape, dtype=np.float64 if floats else object)
         index = {label: i for i, label in enumerate(labels)}
@@ -764,7 +625,7 @@ class _NamedCosts(NamedTuple):
             matrix[row, column] = cost
             if not (seed and target):
                 matrix[diagonal] = 0.0
-        return _check_matrix(matrix, classes)
+        return check_matrix(matrix, classes)
 
 
 def _read_entries(builder: str, arguments: str, entries: list[_Entry]) -> _NamedCosts:
@@ -776,100 +637,6 @@ def _read_entries(builder: str, arguments: str, entries: list[_Entry]) -> _Named
     if labels:
         named.filled(class_array(tuple(labels)))
     return named
-
-
-def _refuse_nested(costs: Mapping[Any, Any]) -> None:
-    for seed, row in costs.items():
-        if isinstance(row, Mapping):
-            target, cost = next(iter(row.items()), ("target", 1.0))
-            raise ValueError(
-                "cost_matrix must be a dict of pairs, {(seed, target): cost}, not a dict of dicts; "
-                f"write {{({seed!r}, {target!r}): {cost!r}}} for {{{seed!r}: {{{target!r}: "
-                f"{cost!r}}}}}."
-            )
-
-
-def _pair(pair: Any) -> tuple[Any, Any]:
-    # A string of two letters would unpack too, and a set in any order.
-    if isinstance(pair, tuple | list | np.ndarray) and len(pair) == 2:
-        seed, target = map(plain, pair)
-        return seed, target
-    raise ValueError(f"every pair must be (seed, target); got {pair!r}.")
-
-
-# -- matrices ---------------------------------------------------------------------------------
-
-
-def _frozen(array: NDArray[Any] | None) -> NDArray[Any] | None:
-    """A private read-only copy."""
-    if array is not None:
-        array = array.copy()
-        array.flags.writeable = False
-    return array
-
-
-def _check_size(matrix: NDArray[Any], labels: Iterable[Any]) -> None:
-    names = list(labels)
-    if len(matrix) != len(names):
-        raise ValueError(
-            f"cost_matrix is {len(matrix)} x {len(matrix)}, but there are {len(names)} classes: "
-            f"{shorten(names)}."
-        )
-
-
-def _check_matrix(costs: Any, classes: NDArray[Any] | None) -> NDArray[np.float64]:
-    """Return `costs` as float64 (m, m), or raise naming the first bad entry."""
-    try:
-        array = np.asarray(costs)
-    except ValueError:
-        raise ValueError("cost_matrix must be square; got rows of different lengths.") from None
-    if array.ndim != 2 or array.shape[0] != array.shape[1] or array.size == 0:
-        raise ValueError(
-            "cost_matrix must be a square array (rows true, columns predicted classes); "
-            f"got shape {array.shape}."
-        )
-    labels = list(range(len(array))) if classes is None else classes.tolist()
-    _check_size(array, labels)
-
-    def refuse(error: type[Exception], bad: NDArray[np.bool_], allowed: str) -> None:
-        if bad.any():
-            i, j = np.argwhere(bad)[0]
-            raise error(
-                f"cost_matrix entry (seed {labels[i]!r}, target {labels[j]!r}) is "
-                f"{plain(array[i, j])!r}; {allowed}."
-            )
-
-    numbers = np.full(array.shape, array.dtype.kind in "buif")
-    if array.dtype == object:
-        numbers = np.frompyfunc(lambda entry: isinstance(entry, Real), 1, 1)(array).astype(bool)
-    refuse(TypeError, ~numbers, "every cost must be a number")
-    matrix = array.astype(np.float64)
-    refuse(ValueError, ~np.isfinite(matrix), "costs must be finite")
-    refuse(ValueError, matrix < 0, "costs must be >= 0")
-    diagonal = np.eye(len(matrix), dtype=bool)
-    refuse(ValueError, diagonal & (matrix != 0), "the diagonal (a correct prediction) must cost 0")
-    return matrix + 0.0  # -0.0 would hash differently
-
-
-def _from_frame(frame: Any) -> tuple[NDArray[np.float64], NDArray[Any]]:
-    """Matrix and labels of a DataFrame whose columns may be in another order than its index."""
-    if not hasattr(frame, "index") or not hasattr(frame, "to_numpy"):
-        raise TypeError(
-            f"cost_matrix of type {type(frame).__name__} has column names but no row labels; "
-            "pass an array and its classes instead: CostMatrix(array, classes=...)."
-        )
-    rows = distinct("the index of cost_matrix", frame.index)
-    columns = distinct("the columns of cost_matrix", frame.columns)
-    if len(rows) != len(columns):
-        raise ValueError(f"cost_matrix must be square; got shape {(len(rows), len(columns))}.")
-    unknown = [label for label in columns if label not in rows]
-    if unknown:
-        raise ValueError(
-            f"cost_matrix has the column {unknown[0]!r}, an unknown label: its index is "
-            f"{list(rows)}."
-        )
-    classes = class_array(rows)
-    return _check_matrix(frame.to_numpy()[:, positions(rows, columns)], classes), classes
 
 
 # Functions of the module, so that matrices which are not tied to classes yet can be pickled.

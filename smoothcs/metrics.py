@@ -78,7 +78,7 @@ def rob_cs(
     cost_matrix : CostMatrix or array of shape (m, m)
     eps : float >= 0 or array-like of shape (k,)
     sample_weight : array-like of shape (n,), default=None
-        Weights >= 0 of the mean over examples; None: all equal.
+        Weights >= 0 of the mean over examples. If None, all are equal.
 
     Returns
     -------
@@ -121,17 +121,10 @@ def rob_standard_nonsensitive(
 
     Parameters
     ----------
-    y : array-like of shape (n,)
-        True labels.
-    label : array-like of shape (n,)
-        Predicted labels, of the same kind as `y`.
-    radius_standard : array-like of shape (n,)
-    cost_matrix : CostMatrix or array of shape (m, m)
-    eps : float >= 0 or array-like of shape (k,)
-    abstained : array-like of shape (n,), bool, default=None
-        None: no example.
-    sample_weight : array-like of shape (n,), default=None
-        Weights >= 0 of the mean over examples; None: all equal.
+    y, label, radius_standard, abstained
+        As in :func:`certified_accuracy`.
+    cost_matrix, eps, sample_weight
+        As in :func:`rob_cs`.
 
     Returns
     -------
@@ -140,8 +133,8 @@ def rob_standard_nonsensitive(
 
     Raises
     ------
-    ValueError
-        If lengths differ, eps is negative or not finite, or `y` holds an unknown label.
+    ValueError, TypeError
+        As for :func:`rob_cs` and :func:`certified_accuracy`.
 
     Examples
     --------
@@ -174,15 +167,11 @@ def rob_cost(
 
     Parameters
     ----------
-    y : array-like of shape (n,)
-        True labels (or class indices).
     radius_pair : array-like of shape (n, m)
         Pair radii; 0 where the prediction is costly or abstained. Only the sensitive targets of
         an example are read; nan there counts as not certified.
-    cost_matrix : CostMatrix or array of shape (m, m)
-    eps : float >= 0 or array-like of shape (k,)
-    sample_weight : array-like of shape (n,), default=None
-        Weights >= 0 of the mean over examples; None: all equal.
+    y, cost_matrix, eps, sample_weight
+        As in :func:`rob_cs`.
 
     Returns
     -------
@@ -193,7 +182,7 @@ def rob_cost(
     Raises
     ------
     ValueError
-        If shapes differ, eps is negative or not finite, or `y` holds an unknown label.
+        As for :func:`rob_cs`.
 
     Examples
     --------
@@ -241,11 +230,10 @@ def certified_accuracy(
     label : array-like of shape (n,)
         Predicted labels, of the same kind as `y`.
     radius_standard : array-like of shape (n,)
-    eps : float >= 0 or array-like of shape (k,)
     abstained : array-like of shape (n,), bool, default=None
-        None: no example.
-    sample_weight : array-like of shape (n,), default=None
-        Weights >= 0 of the mean over examples; None: all equal.
+        If None, no example.
+    eps, sample_weight
+        As in :func:`rob_cs`.
 
     Returns
     -------
@@ -276,8 +264,8 @@ def abstention_rate(abstained: ArrayLike, *, sample_weight: ArrayLike | None = N
     Parameters
     ----------
     abstained : array-like of shape (n,), bool
-    sample_weight : array-like of shape (n,), default=None
-        Weights >= 0 of the mean over examples; None: all equal.
+    sample_weight
+        As in :func:`rob_cs`.
 
     Returns
     -------
@@ -313,15 +301,12 @@ def misclassification_cost(
 
     Parameters
     ----------
-    y : array-like of shape (n,)
-        True labels (or class indices).
     label : array-like of shape (n,)
         Predicted labels (or class indices); ignored where `abstained`.
-    cost_matrix : CostMatrix or array of shape (m, m)
+    y, cost_matrix, sample_weight
+        As in :func:`rob_cs`.
     abstained : array-like of shape (n,), bool, default=None
-        None: no example.
-    sample_weight : array-like of shape (n,), default=None
-        Weights >= 0 of the mean over examples; None: all equal.
+        If None, no example.
 
     Returns
     -------
@@ -365,16 +350,12 @@ def precision_recall(
 
     Parameters
     ----------
-    y : array-like of shape (n,)
-        True labels.
-    label : array-like of shape (n,)
-        Predicted labels, of the same kind as `y`.
     positive : label
         The class of interest.
-    abstained : array-like of shape (n,), bool, default=None
-        None: no example.
+    y, label, abstained
+        As in :func:`certified_accuracy`.
     sample_weight : array-like of shape (n,), default=None
-        Weights >= 0 by which examples are counted; None: all equal.
+        Weights >= 0 by which examples are counted. If None, all are equal.
 
     Returns
     -------
@@ -419,24 +400,19 @@ def clean_error_matrix(
 
     Parameters
     ----------
-    y : array-like of shape (n,)
-        True labels.
-    label : array-like of shape (n,)
-        Predicted labels; ignored where `abstained`.
     classes : array-like of shape (m,)
         Labels of rows and columns, in order.
-    abstained : array-like of shape (n,), bool, default=None
-        None: no example.
-    sample_weight : array-like of shape (n,), default=None
-        Weights >= 0 by which examples are counted; None: all equal.
+    y, label, abstained
+        As in :func:`misclassification_cost`.
+    sample_weight
+        As in :func:`precision_recall`.
 
     Returns
     -------
     ndarray of shape (m, m)
         Entry [i, j] is the share of the examples of class i that are called j. An abstention
         rules out no mistake: it counts in every column, so that a row may sum to more than 1.
-        nan on the diagonal, for a class is no mistake of itself, and in the row of a class
-        without examples.
+        nan on the diagonal, which holds no mistakes, and in the row of a class without examples.
 
     Raises
     ------
@@ -473,28 +449,26 @@ def robust_error_matrix(
 
     Parameters
     ----------
-    y : array-like of shape (n,)
-        True labels.
     radius_pair : array-like of shape (n, m)
         Pair radii; nan counts as not certified.
-    classes : array-like of shape (m,)
-        Labels of rows and columns, in order.
-    eps : float >= 0 or array-like of shape (k,)
-    sample_weight : array-like of shape (n,), default=None
-        Weights >= 0 by which examples are counted; None: all equal.
+    y, eps
+        As in :func:`rob_cs`.
+    classes
+        As in :func:`clean_error_matrix`.
+    sample_weight
+        As in :func:`precision_recall`.
 
     Returns
     -------
     ndarray of shape (m, m) or (k, m, m)
         Entry [i, j] is the share of the examples of class i whose pair radius against j is not
         greater than eps. nan on the diagonal, in the row of a class without examples, and where
-        all radii of a pair are nan: it was not certified (j is no sensitive target of i).
+        all radii of a pair are nan: it was not certified (j is not a sensitive target of i).
 
     Raises
     ------
     ValueError
-        If shapes differ, eps is negative or not finite, or `y` holds a label that is none of
-        `classes`.
+        As for :func:`rob_cs`.
 
     Examples
     --------
@@ -526,12 +500,8 @@ def constant_accuracy(
 
     Parameters
     ----------
-    y : array-like of shape (n,)
-        True labels (or class indices).
-    cost_matrix : CostMatrix or array of shape (m, m)
-        Names the classes.
-    sample_weight : array-like of shape (n,), default=None
-        Weights >= 0 of the examples; None: all equal.
+    y, cost_matrix, sample_weight
+        As in :func:`rob_cs`; the matrix only names the classes.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """Certified metrics for scikit-learn's model selection.
 
-``make_scorer`` calls ``predict`` and cannot certify; these scorers call ``certify`` once a fold and
-read every metric off the same votes.
+``make_scorer`` calls ``predict`` and cannot certify; these scorers call ``certify`` once per fold
+and read every metric off the same votes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ METRICS = (
     "neg_mean_bill",
 )
 METADATA = ("sample_weight", "costs")
-# Not always defined, which gives a nan and a warning of the search.
+# Not always defined: the search then has a nan, and warns.
 ON_REQUEST = ("rob_standard_nonsensitive", "savings", "clean_savings", "neg_mean_bill")
 DEFAULT_METRICS = tuple(name for name in METRICS if name not in ON_REQUEST)
 
@@ -128,7 +128,7 @@ class CertifiedScorer:
         return repr(self)
 
     def _accept_sample_weight(self) -> bool:
-        # scikit-learn asks its scorers so where routing is not enabled.
+        # scikit-learn asks this of its scorers where routing is not enabled.
         return True
 
     def __repr__(self) -> str:
@@ -239,6 +239,12 @@ class BestUnder(str):
         key = f"mean_test_{name}"
         if key not in cv_results:
             known = sorted(k.removeprefix("mean_test_") for k in cv_results if "mean_test_" in k)
+            if known == ["score"]:
+                raise ValueError(
+                    f"the search scores a single metric, which then has no name, and "
+                    f"best_under looks for {name!r}: pass a list, as in "
+                    f"scoring=certified_scorer(eps, metrics=['rob_cs', 'accuracy'])."
+                )
             raise ValueError(f"the search has no metric {name!r}; it has {known}.")
         return np.asarray(cv_results[key], dtype=float)
 

@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.exceptions import UnsetMetadataPassedError
 from sklearn.metrics import accuracy_score, make_scorer
-from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score, cross_validate
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -113,6 +113,21 @@ def test_cross_validate_returns_every_metric_and_single_scorers_agree(iris):
     assert (scores["test_neg_rob_cost"] <= 0).all()
 
 
+@pytest.mark.parametrize("cost_matrix", [None, {(0, 1): 1.0}, np.ones((3, 3)) - np.eye(3)])
+def test_a_class_that_a_fold_lacks_is_named_with_what_avoids_it(iris, cost_matrix):
+    X, y = iris
+    sorted_by_class = np.argsort(y, kind="stable")
+    with pytest.raises(ValueError, match=r"fold .* may lack a class; StratifiedKFold"):
+        cross_validate(
+            quick(max_epochs=1, cost_matrix=cost_matrix),
+            X[sorted_by_class],
+            y[sorted_by_class],
+            cv=KFold(3),
+            scoring=rob_cs_scorer,
+            error_score="raise",
+        )
+
+
 def test_scorers_reach_through_pipelines_and_searches(iris):
     X, y = iris
     pipe = make_pipeline(StandardScaler(), quick()).fit(X, y)
@@ -167,6 +182,8 @@ def test_best_under_never_takes_a_nan_and_says_when_nothing_qualifies():
         best_under("rob_cs", accuracy=0.95)(RESULTS)
     with pytest.raises(ValueError, match="no metric 'robcs'"):
         best_under("robcs")(RESULTS)
+    with pytest.raises(ValueError, match=r"a single metric.*'rob_cs'.*metrics=\['rob_cs', 'acc"):
+        best_under("rob_cs")({"mean_test_score": np.array([0.5])})
     with pytest.raises(ValueError, match="accuracy"):
         best_under("rob_cs", accuracy=np.nan)
 

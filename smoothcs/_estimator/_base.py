@@ -20,6 +20,7 @@ from smoothcs._estimator._inputs import PredictedClass, is_dataset
 from smoothcs._soft import check_logits
 from smoothcs.decision import MinCost, WeightedScores
 from smoothcs.votes._forward import _lock_of
+from smoothcs.votes._source import input_of
 
 Rule = WeightedScores | MinCost
 
@@ -148,6 +149,5 @@ class CostedDataset(Dataset):
         return len(self.costs)
 
     def __getitem__(self, index: int) -> NDArray[np.float32]:
-        item = self.dataset[index]
-        x = item[0] if isinstance(item, tuple | list) else item
-        return np.concatenate([np.asarray(x, np.float32).ravel(), self.costs[index]])
+        x = np.asarray(input_of(self.dataset[index]), np.float32)
+        return np.concatenate([x.ravel(), self.costs[index]])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smoothcs._validation import check_choice, check_positive
+from smoothcs._validation import Ints, check_choice, check_positive
 from smoothcs.certification import Certificates, CertifiedAt, certify_votes
 from smoothcs.certification._at_eps import void_claims
 from smoothcs.cost import CostMatrix
@@ -20,9 +20,9 @@ from smoothcs.decision import WeightedVotes
 from smoothcs.sequential import KINDS, RadiusRule, Together
 from smoothcs.sequential._decisions import CERTIFIED
 from smoothcs.votes import VotesInterrupted
+from smoothcs.votes._source import input_of
 
-Counts = NDArray[np.int64]
-Draw = Callable[..., Counts]
+Draw = Callable[..., Ints]
 
 
 class CertificationInterrupted(KeyboardInterrupt):
@@ -70,7 +70,7 @@ def certify_to_tolerance(
     draw: Draw,
     n_selection: int,
     certificates: Callable[..., Certificates],
-    omega: Callable[[Counts], NDArray[np.bool_]],
+    omega: Callable[[Ints], NDArray[np.bool_]],
     decision: WeightedVotes,
     *,
     radius_tol: float,
@@ -88,7 +88,7 @@ def certify_to_tolerance(
         selection, targets, radius_tol=radius_tol, weights=decision.weights, **rule_params
     )
 
-    def at_its_look(votes: Counts) -> Certificates:
+    def at_its_look(votes: Ints) -> Certificates:
         drawn = votes.sum(axis=1)
         # The look at which an input stopped has its own level: optional stopping is paid for.
         level = rule.levels[np.minimum(np.searchsorted(rule.looks, drawn), len(rule.levels) - 1)]
@@ -100,7 +100,7 @@ def certify_to_tolerance(
 def certify_at_eps(
     draw: Draw,
     n_selection: int,
-    omega: Callable[[Counts], NDArray[np.bool_]],
+    omega: Callable[[Ints], NDArray[np.bool_]],
     decision: WeightedVotes,
     *,
     eps: ArrayLike,
@@ -128,7 +128,7 @@ def certify_at_eps(
     if not len(radii):
         raise ValueError("eps must hold at least one radius > 0; got none.")
 
-    def rules_for(selection: Counts) -> Together:
+    def rules_for(selection: Ints) -> Together:
         return Together(
             selection,
             omega(selection),
@@ -142,7 +142,7 @@ def certify_at_eps(
             **rule_params,
         )
 
-    def read_off(rules: Together, selection: Counts, votes: Counts) -> CertifiedAt:
+    def read_off(rules: Together, selection: Ints, votes: Ints) -> CertifiedAt:
         return CertifiedAt.from_rules(
             rules,
             votes,
@@ -163,7 +163,7 @@ def certify_at_eps(
     void = void_claims(rules.top, cost_matrix, y, harmless_errors)[chosen[0]] | rules.unseen
     shown = rules.rules[chosen[0]]
 
-    def ask(index: int, counts: Counts) -> bool:
+    def ask(index: int, counts: Ints) -> bool:
         return not void[index] and bool((shown.status[index] == CERTIFIED).any())
 
     votes = _draw(draw, rules, lambda votes: read_off(rules, selection, votes), ask)
@@ -171,8 +171,8 @@ def certify_at_eps(
 
 
 def _select(
-    draw: Draw, n_selection: int, nothing: Callable[[Counts], Certificates | CertifiedAt]
-) -> Counts:
+    draw: Draw, n_selection: int, nothing: Callable[[Ints], Certificates | CertifiedAt]
+) -> Ints:
     try:
         return draw(n_selection, purpose="selection")
     except VotesInterrupted as stop:
@@ -185,14 +185,14 @@ def _is_shown(draw: Draw) -> bool:
 
 
 def _some_radius(
-    selection: Counts, certificates: Callable[..., Certificates]
-) -> Callable[[int, Counts], bool]:
+    selection: Ints, certificates: Callable[..., Certificates]
+) -> Callable[[int, Ints], bool]:
     """Return what tells of one input whether it has a radius > 0; "closed-form", which is quick."""
     given = certificates.keywords  # type: ignore[attr-defined]
     names = ("sigma", "alpha", "cost_matrix", "decision", "also_correct", "harmless_errors")
     kept = {name: given[name] for name in names}
 
-    def ask(index: int, counts: Counts) -> bool:
+    def ask(index: int, counts: Ints) -> bool:
         if counts.sum() < kept["decision"].smallest_n(kept["alpha"], "closed-form"):
             return False
         one = certify_votes(
@@ -210,9 +210,9 @@ def _some_radius(
 def _draw(
     draw: Draw,
     schedule: Any,
-    result: Callable[[Counts], Certificates | CertifiedAt],
-    certified: Callable[[int, Counts], bool] | None = None,
-) -> Counts:
+    result: Callable[[Ints], Certificates | CertifiedAt],
+    certified: Callable[[int, Ints], bool] | None = None,
+) -> Ints:
     try:
         return draw(schedule, purpose="estimation", certified=certified)
     except VotesInterrupted as stop:
@@ -236,7 +236,7 @@ def rounding_errors(
     noise = np.float32(1.0) if scale is None else scale.ravel()
     rows = 1024 if isinstance(X, np.ndarray) else 1
     for start in range(0, len(X), rows):
-        x = X[start : start + rows] if rows > 1 else _input_of(X[start])[None]
+        x = X[start : start + rows] if rows > 1 else input_of(X[start])[None]
         x = np.reshape(np.asarray(x, dtype=np.float32), (len(x), -1))
         spacing = np.spacing(np.abs(x) + np.float32(16.0 * sigma) * noise).astype(np.float64)
         # Entries without noise do not change, and are rounded alike.
@@ -254,7 +254,3 @@ def rounding_errors(
                 "scale it."
             )
     return errors
-
-
-def _input_of(item: Any) -> Any:
-    return item[0] if isinstance(item, tuple | list) else item

@@ -192,7 +192,7 @@ class ExportedModule(nn.Module):
 def _twin(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
     """Return a module with tensors of its own that runs the same graph.
 
-    torch copies the graph as well, which warns and is slow; nothing changes it.
+    torch copies the graph as well, which warns and is slow; the graph is never changed.
     """
     twin: nn.Module = object.__new__(type(module))
     twin.__dict__.update(module.__dict__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from torch.utils.data import Dataset
 
-from smoothcs._estimator._images import warn_of_images
+from smoothcs._costs import check_costs
 from smoothcs._estimator._inputs import (
     check_inputs,
     check_labels,
@@ -22,7 +23,11 @@ from smoothcs._estimator._inputs import (
 )
 from smoothcs._estimator._nested import NestedParams
 from smoothcs._estimator._state import portable_state, restored_state
-from smoothcs.cost import CostMatrix, as_cost_matrix, check_costs
+from smoothcs.cost import CostMatrix, as_cost_matrix
+from smoothcs.votes._source import input_of
+
+_CHANNELS = (1, 3, 4)
+_LOOKED_AT = 8  # items of a Dataset, which may be slow to read
 
 
 class ArrayDataset(Dataset):
@@ -51,9 +56,7 @@ class EncodedDataset(Dataset):
         return len(self.y)
 
     def __getitem__(self, index: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        item = self.dataset[index]
-        x = item[0] if isinstance(item, (tuple, list)) else item
-        x = torch.as_tensor(x, dtype=torch.float32)
+        x = torch.as_tensor(input_of(self.dataset[index]), dtype=torch.float32)
         return _item(x, index, self.y, self.more)
 
 
@@ -132,6 +135,40 @@ def check_training_data(
     cost_matrix = as_cost_matrix(estimator.cost_matrix, classes=classes)
     own = check_costs(costs, len(y), len(classes))
     return TrainingData(X, encode_labels(y, classes), weights, own, classes, cost_matrix)
+
+
+def warn_of_images(X: Any, noise: float | None) -> None:
+    """Warn of images in 0..255 under noise for 0..1, and of images with channels last.
+
+    Parameters
+    ----------
+    X : ndarray (n, ...) or Dataset
+    noise : float or None
+        Standard deviation of the noise, or another length in the units of ``X``.
+    """
+    if is_dataset(X):
+        items = [np.asarray(input_of(X[i]), np.float32) for i in range(min(_LOOKED_AT, len(X)))]
+        sample = np.stack([x for x in items if x.shape == items[0].shape])
+    else:
+        sample = X
+    if sample.ndim not in (3, 4):
+        return
+    top = float(sample.max())
+    if noise is not None and noise <= 2 and 100 < top <= 255 and sample.min() >= 0:
+        warnings.warn(
+            f"X holds values from 0 to {top:g}, as images in 0..255 do, and {noise:g} in these "
+            "units is next to nothing: divide X by 255, or give sigma and eps in its units.",
+            UserWarning,
+            stacklevel=5,
+        )
+    shape = sample.shape[1:]
+    if len(shape) == 3 and shape[2] in _CHANNELS and shape[0] not in _CHANNELS:
+        warnings.warn(
+            f"X has inputs of shape {shape}, as images with channels last do, and torch's layers "
+            "expect channels first: pass X.transpose(0, 3, 1, 2), of shape (n, c, h, w).",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def draw_seed(random_state: Any) -> int:

@@ -18,8 +18,8 @@ from sklearn.utils.validation import (
 )
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from smoothcs._labels import positions
-from smoothcs.votes._source import SameInputs
+from smoothcs._labels import FOLDS, positions
+from smoothcs.votes._source import SameInputs, input_of
 from smoothcs.votes.noise import content_digest
 
 
@@ -87,16 +87,13 @@ def _check_shape(estimator: Any, shape: tuple[int, ...], reset: bool) -> None:
 
 def first_input(dataset: Any) -> np.ndarray:
     """Return the first input of a Dataset that yields ``x`` or ``(x, y)``."""
-    item = dataset[0]
-    x = item[0] if isinstance(item, (tuple, list)) else item
-    return np.asarray(x, dtype=np.float32)
+    return np.asarray(input_of(dataset[0]), dtype=np.float32)
 
 
 def input_digests(X: Any) -> list[bytes]:
     """Return a digest of each input of an array or Dataset; the noise of a vote depends on it."""
-    inputs = (X[i] for i in range(len(X)))
-    firsts = (x[0] if is_dataset(X) and isinstance(x, tuple | list) else x for x in inputs)
-    return [content_digest(np.asarray(x, dtype=np.float32)) for x in firsts]
+    inputs = (np.asarray(input_of(X[i]), dtype=np.float32) for i in range(len(X)))
+    return [content_digest(x) for x in inputs]
 
 
 def identical_inputs(X: Any) -> NDArray[np.intp]:
@@ -151,15 +148,15 @@ def check_weights(sample_weight: Any, X: Any) -> np.ndarray | None:
     return weights
 
 
-def encode_labels(
-    y: np.ndarray, classes: np.ndarray, refusal: str = "y contains labels that fit never saw"
-) -> np.ndarray:
-    """Return class indices (n,), refusing other labels in the words of ``refusal``."""
+def encode_labels(y: np.ndarray, classes: np.ndarray, refusal: str | None = None) -> np.ndarray:
+    """Return class indices (n,), refusing other labels in the words of ``refusal``, if given."""
     codes = positions(y.tolist(), classes.tolist())
     unseen = sorted({repr(label) for label in y[codes < 0].tolist()})
     if unseen:
+        said = refusal or "y contains labels that fit never saw"
+        hint = "" if refusal else f" {FOLDS}"
         raise ValueError(
-            f"{refusal}: {', '.join(unseen[:10])}; the classes are {classes.tolist()}."
+            f"{said}: {', '.join(unseen[:10])}; the classes are {classes.tolist()}.{hint}"
         )
     return codes
 

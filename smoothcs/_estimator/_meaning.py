@@ -53,7 +53,7 @@ def meaning_of(clf: Any, input_shape: tuple[int, ...], units: str | None) -> dic
     Raises
     ------
     TypeError
-        If labels are none of numbers, strings and booleans.
+        If labels are not numbers, strings or booleans.
     """
     labels = clf.classes_.tolist()
     if not all(isinstance(label, str | int | float) for label in labels):
@@ -116,7 +116,7 @@ def estimator_arguments(meaning: dict[str, Any]) -> dict[str, Any]:
     Raises
     ------
     ValueError, TypeError
-        If the decision is none.
+        If the decision cannot be read.
     """
     scale = meaning["noise_scale"]
     return {

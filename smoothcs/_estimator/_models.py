@@ -33,14 +33,14 @@ def check_model(clf: Any, data: TrainingData, rule: Any) -> None:
     Raises
     ------
     TypeError
-        If the model is no classifier, lacks the scores by which ``rule`` decides, or takes no
+        If the model is not a classifier, lacks the scores by which ``rule`` decides, or takes no
         sample weights where there are some, and if the inputs are a Dataset.
     ValueError
         If an objective or a parameter of networks is set, which nothing would use.
     """
     name = type(clf.module).__name__
     if not is_classifier(clf.module):
-        raise TypeError(f"module must be a classifier; {name} is none.")
+        raise TypeError(f"module must be a classifier; {name} is not one.")
     if is_dataset(data.X):
         raise TypeError(
             "a scikit-learn classifier as the base needs X as an array or a frame, not a Dataset."
@@ -89,6 +89,29 @@ def fit_on_noisy_copies(
         fit_params[weight_name] = np.tile(data.weights, clf.n_copies)
     y = np.tile(data.classes[data.encoded], clf.n_copies)
     return PredictedClass(model.fit(as_fitted(clf, X), y, **fit_params), data.classes)
+
+
+def wrap_fitted(clf: Any, module: Any) -> None:
+    """Make a module, a scikit-learn classifier or a callable, fitted already, the base of ``clf``.
+
+    Raises
+    ------
+    TypeError
+        If it is none of them.
+    """
+    clf.module_, clf.input_shape_ = module, None
+    if not isinstance(module, nn.Module) and hasattr(module, "predict"):
+        clf.module_ = PredictedClass(module, clf.classes_)
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(module, name):
+                setattr(clf, name, getattr(module, name))
+        if hasattr(module, "n_features_in_"):
+            clf.input_shape_ = (module.n_features_in_,)
+    elif not callable(module):
+        raise TypeError(
+            "module must be a fitted nn.Module, a scikit-learn classifier or a callable; "
+            f"got {module!r}."
+        )
 
 
 def _unset_seeds(model: Any) -> list[str]:

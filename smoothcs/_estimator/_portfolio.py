@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +16,11 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from smoothcs._estimator._inputs import check_inputs, check_labels, is_dataset
+from smoothcs._estimator._voting import SmoothedSteps
 from smoothcs._torch import resolve_devices
 from smoothcs._validation import check_choice, check_integer, check_probability
 from smoothcs.attacks import l2_pgd
-from smoothcs.cost import CostMatrix, as_cost_matrix, check_costs
+from smoothcs.cost import CostMatrix, as_cost_matrix
 from smoothcs.portfolio import PortfolioCertificate, certify_portfolio
 from smoothcs.portfolio._certify import SAMPLINGS, check_n_votes, check_radii, read_prices
 
@@ -68,15 +69,8 @@ def _certify(
     return replace(certificate, eps=eps if np.ndim(eps) == 0 else np.asarray(eps))
 
 
-class OneDrawPredictions:
+class OneDrawPredictions(SmoothedSteps):
     """The methods of an estimator that answer from one noisy copy, and their mean cost."""
-
-    if TYPE_CHECKING:
-        classes_: NDArray[np.generic]
-        alpha: float
-        _draw: Callable[..., Draw]
-        _eps: Callable[..., Any]
-        _certifiable: Callable[..., tuple[Any, ...]]
 
     def predict_one_draw(self, X: Any, costs: Any = None) -> NDArray[np.generic]:
         """Answer from one noisy copy of each input: one forward pass instead of a vote.
@@ -115,20 +109,17 @@ class OneDrawPredictions:
 
         Parameters
         ----------
-        X : array-like (n, d), array or tensor (n, ...), or Dataset
+        X, costs
+            As in :meth:`predict_one_draw`.
         n_votes : int, default=10
             Votes per input.
-        costs : array-like (n, m, m), default=None
-            Costs of each example, by which "min-cost" decides.
 
         Returns
         -------
         votes : ndarray of int64 (n, m)
             Independent between rows, repeated ones included, and between calls.
         """
-        check_is_fitted(self)
-        X = check_inputs(self, X, reset=False)
-        costs = check_costs(costs, len(X), len(self.classes_))
+        X, costs = self._checked(X, costs)
         return fresh_votes(self._draw(X, costs), check_integer("n_votes", n_votes))
 
     def certify_portfolio(
@@ -164,16 +155,10 @@ class OneDrawPredictions:
             Votes per input, from 1 to 100.
         alpha : float, default=None
             Failure probability. If None, the estimator's.
-        costs : array-like (n, m, m), default=None
-            Costs of each example, ``costs[i, y, k]`` of calling a y a k, in place of the cost
-            matrix; "min-cost" decides by them. An attacker does not change them.
-        max_cost : float, default=None
-            With ``costs``, the largest cost that the population can hold; needed unless
-            ``sampling="fixed"``.
+        costs, max_cost, sampling
+            As in :func:`smoothcs.portfolio.certify_portfolio`; "min-cost" decides by the costs.
         cost_matrix : see the class, default=None
             Costs to use in place of ``cost_matrix_``.
-        sampling : {"population", "fixed"}, default="population"
-            Whether the bound is on the expected cost of a new input, or on the mean of these.
         resume_from : path, default=None
             File to which finished inputs are appended, and from which a killed run continues.
 

@@ -14,9 +14,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import check_is_fitted
 
-from smoothcs._validation import check_noise_scale, check_real
-
-Floats = NDArray[np.float64]
+from smoothcs._validation import Floats, check_noise_scale, check_real
 
 
 def resolve_noise_scale(

@@ -1,14 +1,18 @@
-"""How long training is, and how its learning rate moves."""
+"""How long training is, how its learning rate moves, and what is logged of it."""
 
 from __future__ import annotations
 
 import copy
+import logging
 import math
 from typing import Any
 
 from skorch.callbacks import Callback, LRScheduler
 
 from smoothcs._validation import check_integer
+
+_log = logging.getLogger(__name__)
+_LOGGED = ("train_loss", "valid_loss", "event_lr")
 
 COPIES = 48
 MIN_EPOCHS = 24
@@ -19,7 +23,7 @@ def resolve_epochs(max_epochs: Any, n_examples: int, batch_size: int, objective:
     """Return the number of epochs.
 
     "auto": every example is seen in 48 noisy copies, however many the objective draws at a time,
-    but in 24 epochs at least, and in 1,500 steps at least, for a small table has few in an epoch.
+    but in at least 24 epochs and 1,500 steps: a small table has few steps per epoch.
 
     Examples
     --------
@@ -74,6 +78,22 @@ def one_cycle(share: float) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * (share - 0.2) / 0.8))
 
 
+class LogEpochs(Callback):
+    """One INFO line per epoch."""
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Log the losses of the epoch."""
+        last = net.history[-1]
+        logged = [f"{name} {last[name]:.4g}" for name in _LOGGED if name in last]
+        _log.info(
+            "epoch %d of %d: %s (%.1f s)",
+            len(net.history),
+            net.max_epochs,
+            ", ".join(logged),
+            last["dur"],
+        )
+
+
 def check_schedule(schedule: Any) -> None:
     """Refuse what is no schedule."""
     named = schedule is None or (isinstance(schedule, str) and schedule == "one-cycle")
@@ -87,7 +107,7 @@ def check_schedule(schedule: Any) -> None:
 def all_callbacks(clf: Any) -> list[Any]:
     """Return copies of the callbacks of a classifier, its schedule last.
 
-    Where the user's own callbacks move the learning rate, "one-cycle" stands back.
+    Where the user's own callbacks move the learning rate, "one-cycle" is left out.
     """
     callbacks = copy.deepcopy(list(clf.callbacks or []))
     schedule = getattr(clf, "lr_schedule", None)

@@ -93,5 +93,5 @@ def predicted_classes(
     except ValueError as error:
         raise ValueError(
             f"label {str(error).removeprefix('y ')} Pass abstained= where the label of an "
-            "abstention is no class."
+            "abstention is not a class."
         ) from None

@@ -18,12 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betainc, betaincc, gammaln, ndtri, xlog1py, xlogy
 
+from smoothcs._validation import Bools, Floats, Ints
 from smoothcs.bounds.binomial import clopper_pearson_lower, clopper_pearson_upper
 from smoothcs.bounds.geometry import blocker_radius, feasible_end, null_boundary
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 # Terms of a flat sum computed at once: bounds the memory to a few tens of megabytes.
 _MAX_TERMS = 500_000

@@ -81,12 +81,8 @@ def clopper_pearson_upper(k: ArrayLike, n: ArrayLike, alpha: ArrayLike) -> NDArr
 
     Parameters
     ----------
-    k : array-like of int
-        Successes, ``0 <= k <= n``.
-    n : array-like of int
-        Trials. With ``n = 0`` nothing is known: the bound is 1.
-    alpha : array-like of float
-        Failure probability in (0, 1). The three arguments broadcast.
+    k, n, alpha
+        As in :func:`clopper_pearson_lower`; with ``n = 0`` the bound is 1.
 
     Returns
     -------
@@ -97,7 +93,7 @@ def clopper_pearson_upper(k: ArrayLike, n: ArrayLike, alpha: ArrayLike) -> NDArr
     Raises
     ------
     ValueError
-        If counts are not integers with ``0 <= k <= n``, or ``alpha`` is outside (0, 1).
+        As :func:`clopper_pearson_lower`.
 
     Examples
     --------

@@ -14,8 +14,7 @@ References
 .. [Xin25] Xin, Chen, Backes and Zhang, "Provably Cost-Sensitive Adversarial Defense via Randomized
    Smoothing", ICML 2025, Definition 4.1 and Theorem 4.2.
 .. [Cohen19] Cohen, Rosenfeld and Kolter, "Certified Adversarial Robustness via Randomized
-Smoothing",
-   ICML 2019, Lemma 4 (Neyman-Pearson for Gaussian noise).
+   Smoothing", ICML 2019, Lemma 4 (Neyman-Pearson for Gaussian noise).
 """
 
 from __future__ import annotations
@@ -143,9 +142,7 @@ def choose_blockers(
             f"got {votes.shape} and {wanted.shape}."
         )
     n_classes = votes.shape[1]
-    weight = np.ones(n_classes) if weights is None else np.asarray(weights, dtype=np.float64)
-    if weight.shape != (n_classes,) or not (np.isfinite(weight) & (weight > 0)).all():
-        raise ValueError(f"weights must be {n_classes} finite numbers > 0; got {weights!r}.")
+    weight = check_vote_weights(weights, n_classes)
     etas = None if eta is None else np.sort(np.atleast_1d(np.asarray(eta, dtype=np.float64)))
     if etas is not None and not (np.isfinite(etas) & (etas > 0)).all():
         raise ValueError(f"eta must hold finite numbers > 0; got {eta!r}.")
@@ -201,3 +198,11 @@ def _rating(
         within_reach = (z > 0).any(axis=2, keepdims=True)
         rating = np.where(within_reach | np.isneginf(rating), z, rating)
     return rating
+
+
+def check_vote_weights(weights: ArrayLike | None, n_classes: int) -> NDArray[np.float64]:
+    """Return the weights (n_classes,) of a vote, 1 if None, or raise."""
+    array = np.ones(n_classes) if weights is None else np.asarray(weights, dtype=np.float64)
+    if array.shape != (n_classes,) or not (np.isfinite(array) & (array > 0)).all():
+        raise ValueError(f"weights must be {n_classes} finite numbers > 0; got {weights!r}.")
+    return array

@@ -27,17 +27,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
-from smoothcs._validation import check_positive, check_probability
+from smoothcs._validation import Bools, Floats, check_positive, check_probability
 from smoothcs.bounds._enclosure import decide, wilson
 from smoothcs.bounds.binomial import check_counts, check_votes, clopper_pearson_lower
 from smoothcs.bounds.blockers import BlockerSets
 from smoothcs.bounds.geometry import blocker_radius, null_boundary, two_class_radius
 
 __all__ = ["exact_group_radius", "exact_pair_radius", "exact_radius", "exact_rejects"]
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 def exact_rejects(

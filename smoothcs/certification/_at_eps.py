@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from smoothcs._validation import check_integer, check_positive, check_probability
-from smoothcs.bounds.binomial import check_votes
+from smoothcs._metrics.frames import as_frame
+from smoothcs._validation import check_integer
 from smoothcs.certification._core import Record
-from smoothcs.certification._metrics import as_frame
 from smoothcs.cost import CostMatrix
 from smoothcs.decision import WeightedVotes
 from smoothcs.sequential import KINDS, Together
@@ -46,23 +45,10 @@ class CertifiedAt(Record):
         The label is predicted everywhere within eps.
     votes, selection_votes : ndarray of int64 of shape (n, m)
         Estimation votes, as many as an input needed, and selection votes.
-    sigma, alpha : float
-        Standard deviation of the noise, failure probability.
     n_max : int
         Most estimation votes that an input might have used.
-    cost_matrix : CostMatrix
-        The costs.
-    y : ndarray of shape (n,) or None
-        True classes, as labels.
-    decision : WeightedVotes
-        How votes become a label.
-    model : str or None
-        Which estimator certified, and behind which steps.
-    costs : ndarray of float64 of shape (n, m, m) or None
-        Costs of each example, ``costs[i, y, k]`` of calling a y a k.
-    noise_scale : ndarray of float32 or None
-        Scale of the noise of each entry of an input; radii are those of
-        ``||perturbation / noise_scale||_2``, and entries of scale 0 do not change.
+    sigma, alpha, cost_matrix, y, decision, model, costs, noise_scale
+        As of :class:`~smoothcs.Certificates`.
     """
 
     eps: NDArray[np.float64]
@@ -101,17 +87,12 @@ class CertifiedAt(Record):
         votes: NDArray[np.int64],
         selection: NDArray[np.int64],
         *,
-        eps: NDArray[np.float64],
-        sigma: float,
-        alpha: float,
-        n_max: int,
         cost_matrix: CostMatrix,
         y: NDArray[Any] | None,
-        decision: WeightedVotes,
         harmless_errors: str,
-        **notes: Any,
+        **more: Any,
     ) -> CertifiedAt:
-        """Read off the rules what may be claimed."""
+        """Read off the rules what may be claimed; ``more`` are further attributes."""
         void = void_claims(rules.top, cost_matrix, y, harmless_errors)
         # Inputs that were interrupted have no votes left, though a claim may have been decided.
         unfinished = votes.sum(axis=1) == 0
@@ -123,7 +104,6 @@ class CertifiedAt(Record):
 
         label = held("label")
         return cls(
-            eps=eps,
             label=cost_matrix.labels[rules.top],
             abstained=None if label is None else ~label[:, 0],
             certified_group=held("group"),
@@ -131,13 +111,9 @@ class CertifiedAt(Record):
             certified_standard=held("standard"),
             votes=votes,
             selection_votes=selection,
-            sigma=sigma,
-            alpha=alpha,
-            n_max=n_max,
             cost_matrix=cost_matrix,
             y=y,
-            decision=decision,
-            **notes,
+            **more,
         )
 
     def __repr__(self) -> str:
@@ -151,21 +127,6 @@ class CertifiedAt(Record):
         """Votes drawn for each input, selection votes included, (n,)."""
         used: NDArray[np.int64] = self.votes.sum(axis=1) + self.selection_votes.sum(axis=1)
         return used
-
-    def report(
-        self,
-        eps: float | None = None,
-        sample_weight: ArrayLike | None = None,
-        groups: ArrayLike | None = None,
-    ) -> dict[str, Any]:
-        """Return every metric at ``eps`` by its name, with sigma, alpha and the mean votes."""
-        return {
-            **super().report(eps, sample_weight, groups),
-            "eps": float(self.eps[self._column(eps)]),
-            "sigma": self.sigma,
-            "alpha": self.alpha,
-            "mean_votes": float(self.votes.sum(axis=1).mean()),
-        }
 
     def to_frame(self) -> pd.DataFrame:
         """One row per input: labels, claims by kind and radius, votes; needs pandas."""
@@ -189,9 +150,11 @@ class CertifiedAt(Record):
         if kind == "label":
             return 0.0, np.where(self._abstained(), 0.0, 1.0)
         certified = self._decided(f"certified_{'pair' if kind == 'other' else kind}")
-        column = self._column(eps)
-        e = float(self.eps[column])
-        return e, np.where(certified[:, column], 2.0 * e, 0.0)
+        e = self._reported(eps)
+        return e, np.where(certified[:, self._column(eps)], 2.0 * e, 0.0)
+
+    def _reported(self, eps: Any) -> float:
+        return float(self.eps[self._column(eps)])
 
     def _column(self, eps: Any) -> int:
         if eps is None and len(self.eps) == 1:
@@ -217,25 +180,16 @@ class CertifiedAt(Record):
         return value
 
     def _check(self) -> None:
-        n, m = check_votes("votes", self.votes).shape
-        if check_votes("selection_votes", self.selection_votes).shape != (n, m):
-            raise ValueError("votes and selection_votes differ in shape.")
-        if self.cost_matrix.n_classes != m:
-            raise ValueError("cost_matrix does not fit the votes.")
+        super()._check()
+        n, m = self.votes.shape
         if self.eps.ndim != 1 or not np.all((self.eps > 0) & np.isfinite(self.eps)):
             raise ValueError("eps does not hold radii > 0.")
-        self._check_per_input(label=self.label, abstained=self.abstained, y=self.y)
-        check_positive("sigma", self.sigma)
-        check_probability("alpha", self.alpha)
         check_integer("n_max", self.n_max)
         if self.votes.sum(axis=1).max(initial=0) > self.n_max:
             raise ValueError("there are more votes than n_max.")
-        top = self.decision.winner(self.selection_votes)
-        if not np.array_equal(self.label, self.classes[top]):
-            raise ValueError("label does not fit the votes.")
         unfinished = self.votes.sum(axis=1) == 0
-        row = top if self.y is None else self.cost_matrix.encode(self.y)
-        costly = self.cost_matrix.omega[row, top]
+        top, omega = self._rows()
+        costly = omega[np.arange(n), top]
         for name, shape in (
             ("certified_group", (n, len(self.eps))),
             ("certified_pair", (n, len(self.eps), m)),

@@ -9,38 +9,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothcs import metrics
+from smoothcs._metrics.frames import as_frame
 from smoothcs._validation import (
     check_blockers,
     check_choice,
-    check_positive,
-    check_probability,
 )
-from smoothcs.bounds.binomial import check_counts, check_votes
+from smoothcs.bounds.binomial import check_counts
 from smoothcs.certification._core import HARMLESS_ERRORS, Record
-from smoothcs.certification._metrics import as_frame
 from smoothcs.cost import CostMatrix
 from smoothcs.decision import WeightedVotes
 from smoothcs.decision._radii import Problem, pairs_certified
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# Fields with one entry per input, which a selection of inputs has to cut.
-_PER_INPUT = (
-    "label",
-    "abstained",
-    "radius_standard",
-    "radius_group",
-    "radius_pair",
-    "radius_other",
-    "votes",
-    "selection_votes",
-    "y",
-    "n",
-    "level",
-    "input_error",
-    "costs",
-)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -73,20 +54,12 @@ class Certificates(Record):
         the look at which each input stopped.
     n : int or ndarray of int64 of shape (n,)
         Number of estimation votes, of all inputs or of each.
-    bound : str
-        How radii were bounded.
-    simultaneous : bool
-        Whether the pair radii of an input hold together.
-    blockers : bool or int
-        Largest blocker set of the exact bound.
-    also_correct : bool
-        Whether the claims include that the smoothed classifier predicts y.
+    bound, simultaneous, blockers, also_correct, harmless_errors
+        As given to :func:`certify_votes`.
     cost_matrix : CostMatrix
         The costs, in the order of the columns of the votes.
     y : ndarray of shape (n,) or None
         True classes, as labels.
-    harmless_errors : {"count", "zero"}
-        Whether a wrong prediction that costs nothing keeps its radii.
     decision : WeightedVotes
         How votes become a label; equal weights are the plurality vote.
     input_error : float or ndarray of float64 of shape (n,)
@@ -161,9 +134,9 @@ class Certificates(Record):
         """The certificates of some inputs, by a slice, a mask or positions."""
         rows = np.atleast_1d(np.arange(len(self))[index])
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        for name in _PER_INPUT:
-            if isinstance(values[name], np.ndarray):
-                values[name] = values[name][rows]
+        for name, value in values.items():
+            if isinstance(value, np.ndarray) and name != "noise_scale":  # one entry per input
+                values[name] = value[rows]
         return Certificates(**values)
 
     def robust_error_matrix(
@@ -205,21 +178,6 @@ class Certificates(Record):
         radii = np.asarray(self._given(eps), dtype=np.float64)
         return at(float(radii)) if radii.ndim == 0 else np.array([at(float(e)) for e in radii])
 
-    def report(
-        self,
-        eps: float | None = None,
-        sample_weight: ArrayLike | None = None,
-        groups: ArrayLike | None = None,
-    ) -> dict[str, Any]:
-        """Return every metric at ``eps`` by its name, with sigma, alpha and the mean votes."""
-        return {
-            **super().report(eps, sample_weight, groups),
-            "eps": eps,
-            "sigma": self.sigma,
-            "alpha": self.alpha,
-            "mean_votes": float(self.votes.sum(axis=1).mean()),
-        }
-
     def to_frame(self) -> pd.DataFrame:
         """One row per input: labels and radii, one column per target; needs pandas.
 
@@ -238,6 +196,9 @@ class Certificates(Record):
             kind = "pair"
         return self._given(eps), getattr(self, f"radius_{kind}")
 
+    def _reported(self, eps: Any) -> Any:
+        return eps
+
     def _given(self, eps: Any) -> Any:
         if eps is None:
             raise ValueError("eps must be given: radii answer for every eps.")
@@ -247,23 +208,13 @@ class Certificates(Record):
         return self.abstained
 
     def _check(self) -> None:
-        shape = check_votes("votes", self.votes).shape
-        if check_votes("selection_votes", self.selection_votes).shape != shape:
-            raise ValueError("votes and selection_votes differ in shape.")
-        if self.cost_matrix.n_classes != shape[1]:
-            raise ValueError("cost_matrix does not fit the votes.")
-        self._check_per_input(
-            label=self.label,
-            abstained=self.abstained,
-            radius_standard=self.radius_standard,
-            radius_group=self.radius_group,
-            y=self.y,
-        )
+        super()._check()
+        shape = self.votes.shape
+        if self.abstained.dtype != bool:
+            raise ValueError("abstained does not hold booleans.")
         if not np.array_equal(self.votes.sum(axis=1), np.broadcast_to(self.n, shape[:1])):
             raise ValueError("the votes do not sum to n.")
         check_counts("n", self.n)
-        check_positive("sigma", self.sigma)
-        check_probability("alpha", self.alpha)
         for name, most in (("level", self.alpha), ("input_error", np.inf)):
             value = np.asarray(getattr(self, name))
             inside = (value > 0) | ((value == 0) & (name == "input_error"))
@@ -274,11 +225,7 @@ class Certificates(Record):
         check_blockers(self.blockers)
         check_choice("also_correct", self.also_correct, [True, False])
         check_choice("harmless_errors", self.harmless_errors, HARMLESS_ERRORS)
-        top = self.decision.winner(self.selection_votes)
-        if not np.array_equal(self.label, self.classes[top]) or self.abstained.dtype != bool:
-            raise ValueError("label or abstained does not fit the votes.")
-        row = top if self.y is None else self.cost_matrix.encode(self.y)
-        omega = self.cost_matrix.omega[row]
+        top, omega = self._rows()
         for name, defined in (
             ("radius_standard", np.ones(shape[:1], dtype=bool)),
             ("radius_group", omega.any(axis=1)),

@@ -7,11 +7,11 @@ drawn independently of the selection votes.
 **What a certificate says.** With probability at least 1 - alpha over the estimation votes, no
 perturbation of l2 norm below ``radius_group`` makes the smoothed classifier predict *any* sensitive
 target of the seed class, and none below ``radius_pair[j]`` makes it predict target j. It does not
-say that the prediction is correct: a harmless class may win. Only ``radius_standard`` speaks of the
+say that the prediction is correct: a harmless class may win. Only ``radius_standard`` is about the
 prediction itself: within it the smoothed classifier answers ``label``.
 
 **What it does not say.** Each input, and each of the three kinds of radius, has its own 1 - alpha.
-The number of votes has to be fixed before they are seen. With y=None a certificate speaks of the
+The number of votes has to be fixed before they are seen. With y=None a certificate is about the
 costs of the *predicted* class's row, whatever the truth is.
 
 References
@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from smoothcs._costs import check_costs
 from smoothcs._validation import (
     check_blockers,
     check_choice,
@@ -44,7 +45,7 @@ from smoothcs.bounds.binomial import check_counts, check_votes
 from smoothcs.bounds.geometry import blocker_radius
 from smoothcs.certification._certificates import Certificates
 from smoothcs.certification._core import sensitive_rows, settle
-from smoothcs.cost import as_cost_matrix, check_costs
+from smoothcs.cost import as_cost_matrix
 from smoothcs.decision import BOUNDS, WeightedVotes, as_decision
 from smoothcs.decision._radii import Problem, Radii, raw_radii
 

@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from typing_extensions import Self
 
-from smoothcs._validation import check_choice
+from smoothcs._validation import (
+    Bools,
+    Indices,
+    Ints,
+    check_choice,
+    check_positive,
+    check_probability,
+)
+from smoothcs.bounds.binomial import check_votes
 from smoothcs.certification._metrics import CertifiedMetrics
 from smoothcs.certification._npz import read_npz, write_npz
 from smoothcs.cost import CostMatrix
@@ -78,7 +86,11 @@ class Record(CertifiedMetrics):
 
     FORMAT: ClassVar[str]
     STORED_AS: ClassVar[dict[str, str]]
-    votes: NDArray[np.int64]
+    abstained: Bools | None
+    votes: Ints
+    selection_votes: Ints
+    sigma: float
+    alpha: float
     decision: WeightedVotes
     model: str | None
     costs: NDArray[np.float64] | None
@@ -94,6 +106,18 @@ class Record(CertifiedMetrics):
 
     def __len__(self) -> int:
         return len(self.label)
+
+    def _besides(self, values: dict[str, Any], eps: Any) -> dict[str, Any]:
+        return {
+            "eps": self._reported(eps),
+            "sigma": self.sigma,
+            "alpha": self.alpha,
+            "mean_votes": float(self.votes.sum(axis=1).mean()),
+        }
+
+    def _reported(self, eps: Any) -> Any:
+        """Return the radius that a report names."""
+        raise NotImplementedError
 
     def _notes(self) -> str:
         """Return what the repr says of the decision, the noise and the model."""
@@ -173,7 +197,22 @@ class Record(CertifiedMetrics):
 
     def _check(self) -> None:
         """Refuse fields that do not fit together, as those of a damaged file."""
-        raise NotImplementedError
+        shape = check_votes("votes", self.votes).shape
+        if check_votes("selection_votes", self.selection_votes).shape != shape:
+            raise ValueError("votes and selection_votes differ in shape.")
+        if self.cost_matrix.n_classes != shape[1]:
+            raise ValueError("cost_matrix does not fit the votes.")
+        self._check_per_input(label=self.label, abstained=self.abstained, y=self.y)
+        check_positive("sigma", self.sigma)
+        check_probability("alpha", self.alpha)
+        if not np.array_equal(self.label, self.classes[self._rows()[0]]):
+            raise ValueError("label does not fit the votes.")
+
+    def _rows(self) -> tuple[Indices, Bools]:
+        """Return the class index picked for each input, and its sensitive targets (n, m)."""
+        top = self.decision.winner(self.selection_votes)
+        row = top if self.y is None else self.cost_matrix.encode(self.y)
+        return top, self.cost_matrix.omega[row]
 
     def _check_notes(self) -> None:
         n, m = self.votes.shape

@@ -61,8 +61,8 @@ def warn_if_uninformative(certified: Any, score: float, sample_weight: Any = Non
 def _quiet_in_this_search() -> bool:
     """Tell whether a validation by scikit-learn has warned from the same line, or shows accuracy.
 
-    Python's own memory of what was warned of does not last there: scikit-learn changes the filters
-    of warnings in every fold, which clears it.
+    Python's own record of past warnings does not last there: scikit-learn changes the filters of
+    warnings in every fold, which clears it.
     """
     frame: Any = sys._getframe(2)
     inside, ours = False, ("smoothcs", "sklearn", "joblib")
@@ -96,7 +96,7 @@ def uninformative(
     of_class, answers = (np.bincount(k, weight, minlength=m) / weight.sum() for k in (true, given))
     if np.count_nonzero(weight) < LEAST_INPUTS or of_class.max() >= 1.0 - 1e-9:
         return None
-    # Answers that weigh costs may give up accuracy for money: that is no fault.
+    # Answers that weigh costs may give up accuracy for money: that is not a fault.
     same: dict[str, Any] = {"cost_matrix": cost_matrix, "costs": costs, "sample_weight": weight}
     paid = metrics.bill(y, label, np.zeros((len(true), m)), eps=0.0, **same)
     if paid < metrics.constant_bills(y, **same).min():

@@ -10,11 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, stdtrit
 
 from smoothcs._labels import label_array, positions
-from smoothcs._validation import check_choice, check_integer, check_probability
+from smoothcs._metrics.checks import checked_weights
+from smoothcs._validation import Floats, check_choice, check_integer, check_probability
 from smoothcs.bounds.binomial import clopper_pearson_lower
 from smoothcs.cost import CostMatrix
-
-Floats = NDArray[np.float64]
 
 SHARES = (
     "rob_cs",
@@ -98,9 +97,8 @@ class GroupIntervals:
         of G normal values right ([Hesterberg15]_, "expanded percentile"): a little wider than plain
         percentiles where groups are few. They are approximate, and rely on some 20 groups or more;
         a metric over sensitive inputs needs as many groups with sensitive inputs, and is nan if
-        there is but one. A share of 0 or 1
-        in all groups is bounded as if each group were one trial. The failure probability ``alpha``
-        of certificates is not included.
+        there is only one. A share of 0 or 1 in all groups is bounded as if each group were one
+        trial. The failure probability ``alpha`` of certificates is not included.
 
         References
         ----------
@@ -116,11 +114,7 @@ class GroupIntervals:
         """
         y = self._truth("intervals")
         codes = group_codes(groups, len(y))
-        weight = np.ones(len(y))
-        if sample_weight is not None:
-            weight = np.asarray(sample_weight, dtype=np.float64)
-            if weight.shape != (len(y),) or not np.all((weight >= 0) & np.isfinite(weight)):
-                raise ValueError(f"sample_weight must hold {len(y)} finite numbers >= 0.")
+        weight = checked_weights(sample_weight, len(y))
         level = 1.0 - check_probability("confidence", confidence)
         n_resamples = check_integer("n_resamples", n_resamples, low=2)
         found: dict[str, tuple[Any, Any]] = {}

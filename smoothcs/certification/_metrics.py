@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothcs import metrics
+from smoothcs._metrics.frames import as_frame
 from smoothcs.certification._intervals import GroupIntervals, group_codes
 from smoothcs.cost import CostMatrix
 
@@ -19,6 +20,19 @@ Many = Sequence[float] | NDArray[Any]
 
 # The metrics of ``score``, each with the kind of claim that it counts.
 SCORES = {"rob_cs": "group", "rob_cost": "pair", "certified_accuracy": "standard"}
+
+
+class _AtEps(Protocol):
+    """A metric for type checkers: a float of one eps, an array of several."""
+
+    @overload
+    def __call__(self, eps: float | None = ..., sample_weight: ArrayLike | None = ...) -> float: ...
+    @overload
+    def __call__(self, eps: Many, sample_weight: ArrayLike | None = ...) -> NDArray[np.float64]: ...
+
+
+def _at_eps(method: Callable[..., Any]) -> _AtEps:
+    return method
 
 
 class CertifiedMetrics(GroupIntervals):
@@ -47,30 +61,17 @@ class CertifiedMetrics(GroupIntervals):
         """Where no label is certain."""
         raise NotImplementedError
 
-    @overload
-    def rob_cs(self, eps: float | None = ..., sample_weight: ArrayLike | None = ...) -> float: ...
-    @overload
-    def rob_cs(self, eps: Many, sample_weight: ArrayLike | None = ...) -> NDArray[np.float64]: ...
+    @_at_eps
     def rob_cs(self, eps: Any = None, sample_weight: Any = None) -> Any:
         """Share of the sensitive examples certified against all sensitive targets ([Xin25]_, 6)."""
         return self._rob_cs("group", eps, sample_weight)
 
-    @overload
-    def rob_cs_standard(
-        self, eps: float | None = ..., sample_weight: ArrayLike | None = ...
-    ) -> float: ...
-    @overload
-    def rob_cs_standard(
-        self, eps: Many, sample_weight: ArrayLike | None = ...
-    ) -> NDArray[np.float64]: ...
+    @_at_eps
     def rob_cs_standard(self, eps: Any = None, sample_weight: Any = None) -> Any:
         """``rob_cs`` as the standard radius, which ignores costs, would have it ([Xin23]_)."""
         return self._rob_cs("standard", eps, sample_weight)
 
-    @overload
-    def rob_cost(self, eps: float | None = ..., sample_weight: ArrayLike | None = ...) -> float: ...
-    @overload
-    def rob_cost(self, eps: Many, sample_weight: ArrayLike | None = ...) -> NDArray[np.float64]: ...
+    @_at_eps
     def rob_cost(self, eps: Any = None, sample_weight: Any = None) -> Any:
         """Mean, over sensitive examples, of the summed costs of targets that are not ruled out.
 
@@ -85,14 +86,7 @@ class CertifiedMetrics(GroupIntervals):
             sample_weight=sample_weight,
         )
 
-    @overload
-    def certified_accuracy(
-        self, eps: float | None = ..., sample_weight: ArrayLike | None = ...
-    ) -> float: ...
-    @overload
-    def certified_accuracy(
-        self, eps: Many, sample_weight: ArrayLike | None = ...
-    ) -> NDArray[np.float64]: ...
+    @_at_eps
     def certified_accuracy(self, eps: Any = 0.0, sample_weight: Any = None) -> Any:
         """Share of the examples certified to keep their true label; at eps=0, to have it."""
         kind = "label" if np.ndim(eps) == 0 and eps == 0 else "standard"
@@ -105,14 +99,7 @@ class CertifiedMetrics(GroupIntervals):
             sample_weight=sample_weight,
         )
 
-    @overload
-    def rob_standard_nonsensitive(
-        self, eps: float | None = ..., sample_weight: ArrayLike | None = ...
-    ) -> float: ...
-    @overload
-    def rob_standard_nonsensitive(
-        self, eps: Many, sample_weight: ArrayLike | None = ...
-    ) -> NDArray[np.float64]: ...
+    @_at_eps
     def rob_standard_nonsensitive(self, eps: Any = None, sample_weight: Any = None) -> Any:
         """Certified accuracy on the examples of classes without sensitive targets ([Xin23]_)."""
         e, radius = self._at("standard", eps)
@@ -256,14 +243,15 @@ class CertifiedMetrics(GroupIntervals):
     ) -> dict[str, Any]:
         """Return every metric at ``eps`` by its name; ``precision`` and ``recall`` by label.
 
-        With ``groups`` (n,), ``intervals`` and ``n_groups`` as well, see :meth:`intervals`.
+        With ``groups`` (n,), ``intervals`` and ``n_groups`` as well, see :meth:`intervals`. Those
+        of certificates by votes have sigma, alpha and the mean votes, too.
         """
         sensitive = self.cost_matrix.sensitive_mask(self._truth("report"))
         weight = np.ones(len(sensitive))
         if sample_weight is not None:
             weight = np.asarray(sample_weight, dtype=np.float64)
         both = {label: self.precision_recall(label, weight) for label in self.classes.tolist()}
-        return {
+        values = {
             "rob_cs": self.rob_cs(eps, weight),
             "accuracy": self.certified_accuracy(0.0, weight),
             "constant_accuracy": metrics.constant_accuracy(
@@ -289,6 +277,11 @@ class CertifiedMetrics(GroupIntervals):
             "n_sensitive": int(sensitive.sum()),
             **self._grouped(eps, weight, groups),
         }
+        return {**values, **self._besides(values, eps)}
+
+    def _besides(self, values: dict[str, Any], eps: Any) -> dict[str, Any]:
+        """Return what a report has beside the metrics."""
+        return {}
 
     def _grouped(self, eps: Any, weight: NDArray[Any], groups: Any) -> dict[str, Any]:
         if groups is None:
@@ -380,17 +373,3 @@ class CertifiedMetrics(GroupIntervals):
         if self.y is None:
             raise ValueError(f"{metric} compares with the true classes: certify with y to have it.")
         return self.y
-
-
-def as_frame(
-    columns: dict[str, Any], name: str = "to_frame", noise_scale: NDArray[Any] | None = None
-) -> pd.DataFrame:
-    """Return a DataFrame with the scale of the noise in its ``attrs``, or say what to install."""
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise ImportError(f"{name} needs pandas: pip install pandas.") from error
-    frame = pd.DataFrame(columns)
-    if noise_scale is not None:
-        frame.attrs["noise_scale"] = noise_scale.tolist()
-    return frame

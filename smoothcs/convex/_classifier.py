@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
+from smoothcs._costs import check_costs
 from smoothcs._estimator._fit import TrainedClassifier, check_training_data, draw_seed
 from smoothcs._estimator._inputs import (
     check_inputs,
@@ -42,11 +43,9 @@ from smoothcs.convex._bounds import (
 )
 from smoothcs.convex._margins import CertifiedMargins
 from smoothcs.convex._objectives import CostSensitiveRobust, OverallRobust, TrainingBall
-from smoothcs.cost import check_costs
 from smoothcs.modules import MLP
 from smoothcs.objectives import CostSensitiveCrossEntropy, Objective
-
-__all__ = ["ConvexRelaxationClassifier"]
+from smoothcs.votes._source import input_of
 
 OBJECTIVES = ("cost-sensitive", "robust", "cost-sensitive-ce")
 
@@ -101,10 +100,8 @@ class ConvexRelaxationClassifier(TrainedClassifier):
         Learning rate.
     max_epochs, batch_size : int, default=20, 50
         Length of training and examples per step.
-    callbacks : list of skorch callbacks, default=None
-        Schedulers, checkpoints, early stopping: skorch's own.
-    net_params : dict, default=None
-        Further parameters of :class:`skorch.NeuralNet`, for instance ``module__hidden``.
+    callbacks, net_params, verbose
+        As in :class:`smoothcs.CostSensitiveSmoothedClassifier`.
     certify_batch_size : int or "auto", default="auto"
         Examples that are bounded at once in ``certify``; "auto" keeps to about 256 MB.
     device : {"auto", "cpu", "cuda", "cuda:1", "mps"} or torch.device, default="auto"
@@ -112,27 +109,13 @@ class ConvexRelaxationClassifier(TrainedClassifier):
         CPU. The fitted module is kept on the CPU.
     random_state : int, RandomState or None, default=None
         Seeds training; certificates are deterministic.
-    verbose : int, default=0
-        Whether training shows progress.
 
     Attributes
     ----------
-    classes_ : ndarray (m,)
-        The labels seen in ``fit``.
-    cost_matrix_ : CostMatrix
-        ``cost_matrix`` aligned to ``classes_``.
     module_ : nn.Module
         The trained network, float32, on the CPU, in eval mode.
-    net_ : skorch.NeuralNet
-        The net that trained it. Pickles leave it out.
-    history_ : skorch.history.History
-        One entry per epoch.
-    input_shape_ : tuple of int
-        Shape of one input.
-    n_features_in_ : int
-        Number of columns (channels, for images), when ``X`` is an array.
-    feature_names_in_ : ndarray of str
-        Column names, when ``X`` is a frame.
+    classes_, cost_matrix_, net_, history_, input_shape_, n_features_in_, feature_names_in_
+        As of :class:`smoothcs.CostSensitiveSmoothedClassifier`.
 
     See Also
     --------
@@ -357,11 +340,8 @@ class ConvexRelaxationClassifier(TrainedClassifier):
 
         Parameters
         ----------
-        X : array-like (n, d), array or tensor (n, ...), or Dataset
-        y : array-like (n,)
-            True labels; optional for a Dataset that yields ``(x, y)``.
-        sample_weight : array-like (n,), default=None
-            Weights of the examples in the mean.
+        X, y, sample_weight
+            As in :meth:`smoothcs.CostSensitiveSmoothedClassifier.score`.
         metric : {"rob_cs", "rob_cost", "certified_accuracy"}, default="rob_cs"
             "rob_cs": share of sensitive examples with J > 0 for all their sensitive targets, which
             is 1 - cost-sensitive robust error; "rob_cost": mean, over sensitive examples, of the
@@ -400,15 +380,10 @@ class ConvexRelaxationClassifier(TrainedClassifier):
 
         Parameters
         ----------
-        X : array-like (n, d), array or tensor (n, ...), or Dataset
-        y : array-like (n,)
-            True labels; optional for a Dataset that yields ``(x, y)``.
-        sample_weight : array-like (n,), default=None
-            Weights of the examples in every metric.
+        X, y, sample_weight, eps
+            As in :meth:`score`.
         costs : array-like (n, m, m), default=None
             Costs of each example, ``costs[i, y, k]`` of calling a y a k, for the metrics in money.
-        eps : float, default=None
-            Radius, in place of the estimator's.
         groups : array-like (n,), default=None
             To whom or what each input belongs; if given, the report has ``intervals``, by bootstrap
             over groups, and ``n_groups``.
@@ -550,11 +525,8 @@ def _batches(X: Any, size: int) -> Iterator[tuple[slice, np.ndarray]]:
     for start in range(0, len(X), size):
         batch = slice(start, min(start + size, len(X)))
         if is_dataset(X):
-            yield batch, np.stack([_input_of(X[i]) for i in range(start, batch.stop)])
+            items = (input_of(X[i]) for i in range(start, batch.stop))
+            yield batch, np.stack([np.asarray(x, dtype=np.float32) for x in items])
         else:
             # A copy: torch takes no negative strides, and warns of read-only arrays.
             yield batch, np.array(X[batch], order="C")
-
-
-def _input_of(item: Any) -> np.ndarray:
-    return np.asarray(item[0] if isinstance(item, (tuple, list)) else item, dtype=np.float32)

@@ -36,19 +36,11 @@ class CertifiedMargins(CertifiedMetrics):
         # A class that no other overtakes is the one predicted.
         self.label = y if label is None else label
 
-    def report(
-        self,
-        eps: float | None = None,
-        sample_weight: ArrayLike | None = None,
-        groups: ArrayLike | None = None,
-    ) -> dict[str, Any]:
-        """Return every metric by its name; ``precision`` and ``recall`` by label."""
-        values = super().report(None, sample_weight, groups)
+    def _besides(self, values: dict[str, Any], eps: Any) -> dict[str, Any]:
         return {
             "classification_error": 1 - values["accuracy"],
             "cost_sensitive_robust_error": 1 - values["rob_cs"],
             "robust_error": 1 - values["certified_accuracy"],
-            **values,
         }
 
     def robust_error_matrix(

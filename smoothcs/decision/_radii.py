@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from smoothcs._validation import Bools, Floats, Indices, Ints
 from smoothcs.bounds.binomial import clopper_pearson_lower, clopper_pearson_upper
 from smoothcs.bounds.blockers import BlockerSets, choose_blockers, single_blocker
 from smoothcs.bounds.exact import exact_group_radius, exact_pair_radius, exact_rejects
@@ -37,10 +38,6 @@ from smoothcs.bounds.geometry import vote_root
 if TYPE_CHECKING:
     from smoothcs.decision._votes import WeightedVotes
 
-Floats = NDArray[np.float64]
-Counts = NDArray[np.int64]
-Mask = NDArray[np.bool_]
-Indices = NDArray[np.intp]
 
 # Scores this close to each other, relatively, are a tie: rounding must not decide.
 TIE = 1e-12
@@ -64,9 +61,9 @@ class Problem:
     smoothed classifier predicts y". ``alpha`` is the level: a float, or one per input.
     """
 
-    selection: Counts
-    n: Counts
-    omega: Mask
+    selection: Ints
+    n: Ints
+    omega: Bools
     alpha: Any
     bound: str
     decision: WeightedVotes
@@ -96,7 +93,7 @@ class Problem:
         return np.maximum(self.omega.sum(axis=1, keepdims=True), 1) if self.simultaneous else 1
 
     @property
-    def seen(self) -> Mask:
+    def seen(self) -> Bools:
         """Inputs whose class was picked, and is bounded, by votes."""
         return (self.selection.sum(axis=1) > 0) & (self.n > 0)
 
@@ -119,7 +116,7 @@ def weighted_winner(votes: NDArray[Any], weights: Floats) -> Indices:
     return (score >= best - TIE * np.abs(best)).argmax(axis=1)
 
 
-def exact_radii(votes: Counts, problem: Problem) -> Radii:
+def exact_radii(votes: Ints, problem: Problem) -> Radii:
     """Radii of the exact test, with blocker sets fixed by the selection votes.
 
     Standard and group radii are intersection-union tests: each target at the full level.
@@ -135,7 +132,7 @@ def exact_radii(votes: Counts, problem: Problem) -> Radii:
     )
 
 
-def closed_form_radii(votes: Counts, problem: Problem) -> Radii:
+def closed_form_radii(votes: Ints, problem: Problem) -> Radii:
     """Radii of the intersection-union argument [Berger82], all at failure probability ``alpha``.
 
     The group radius is the least of the pair radii. It can only be too large if the bounds of the
@@ -151,7 +148,7 @@ def closed_form_radii(votes: Counts, problem: Problem) -> Radii:
     )
 
 
-def paper_radii(votes: Counts, problem: Problem) -> Radii:
+def paper_radii(votes: Ints, problem: Problem) -> Radii:
     """Algorithms 1 and 2 of [Xin25], letter for letter; ``simultaneous`` does not enter them.
 
     They are those of the plurality vote.
@@ -172,14 +169,14 @@ def paper_radii(votes: Counts, problem: Problem) -> Radii:
     )
 
 
-BOUNDS: dict[str, Callable[[Counts, Problem], Radii]] = {
+BOUNDS: dict[str, Callable[[Ints, Problem], Radii]] = {
     "exact": exact_radii,
     "closed-form": closed_form_radii,
     "paper": paper_radii,
 }
 
 
-def raw_radii(votes: Counts, problem: Problem) -> Radii:
+def raw_radii(votes: Ints, problem: Problem) -> Radii:
     """Bound each input's radii; -inf where the class was picked, or shown correct, by no votes."""
     n, m = votes.shape
     raw = Radii(np.full(n, -np.inf), np.full(n, -np.inf), np.full((n, m), -np.inf))
@@ -194,7 +191,7 @@ def raw_radii(votes: Counts, problem: Problem) -> Radii:
     return raw
 
 
-def pairs_certified(votes: Counts, problem: Problem, eta: Any) -> Mask:
+def pairs_certified(votes: Ints, problem: Problem, eta: Any) -> Bools:
     """Tell for each input and class whether the pair radius exceeds ``eta``, one per input.
 
     For the exact bound one test each, where a radius would take a search.
@@ -217,7 +214,7 @@ def pairs_certified(votes: Counts, problem: Problem, eta: Any) -> Mask:
     return shown & _shown_correct(votes, problem)[:, None]
 
 
-def _shown_correct(votes: Counts, problem: Problem) -> Mask:
+def _shown_correct(votes: Ints, problem: Problem) -> Bools:
     """Tell for which inputs it is shown that the smoothed classifier predicts ``correct``.
 
     Every rival is tested at the full level (intersection-union).
@@ -251,7 +248,7 @@ def _blocker_sets(problem: Problem) -> tuple[BlockerSets, BlockerSets]:
 
 
 def _pair_bounds(
-    votes: Counts, problem: Problem, targets: Mask, level_target: Floats | float
+    votes: Ints, problem: Problem, targets: Bools, level_target: Floats | float
 ) -> Floats:
     """Radius of each target from one bound for the top class, at alpha/2, and one for the target.
 
@@ -265,7 +262,7 @@ def _pair_bounds(
     return np.where(targets & ~np.isnan(radius), radius, -np.inf)
 
 
-def _standard(votes: Counts, n: Counts, problem: Problem) -> Floats:
+def _standard(votes: Ints, n: Ints, problem: Problem) -> Floats:
     """Radius within which the top class stays ahead of every rival, each shown at level alpha.
 
     Rivals that count no more than the top class are given all its missing votes, as in [Cohen19]:
@@ -285,9 +282,9 @@ def _standard(votes: Counts, n: Counts, problem: Problem) -> Floats:
     return radius
 
 
-def _take(rows: Counts, column: Indices) -> Counts:
+def _take(rows: Ints, column: Indices) -> Ints:
     return np.take_along_axis(rows, column[:, None], axis=1)[:, 0]
 
 
-def _column(per_input: Mask, like: Floats) -> Mask:
+def _column(per_input: Bools, like: Floats) -> Bools:
     return per_input if like.ndim == 1 else per_input[:, None]

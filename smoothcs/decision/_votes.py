@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainc
 
 from smoothcs._labels import unknown_label
-from smoothcs._validation import check_positive, check_probability
+from smoothcs._validation import Bools, Floats, Indices, check_positive, check_probability
 from smoothcs.bounds.binomial import check_votes, smallest_n, top_two_abstains
 from smoothcs.bounds.geometry import vote_root
-from smoothcs.decision._radii import BOUNDS, TIE, Floats, Indices, Mask, weighted_winner
+from smoothcs.decision._radii import BOUNDS, TIE, weighted_winner
 
 # Weights further apart than this are a mistake; the radii would lose digits.
 _LARGEST_RATIO = 1e9
@@ -108,7 +108,7 @@ class WeightedVotes:
                 f"smallest that can is {smallest}."
             )
 
-    def abstains(self, votes: ArrayLike, alpha: float) -> Mask:
+    def abstains(self, votes: ArrayLike, alpha: float) -> Bools:
         """Inputs whose winner is not certain at level alpha, bool of shape (n,).
 
         Where this is False, ``winner(votes)`` is the prediction of the smoothed classifier with

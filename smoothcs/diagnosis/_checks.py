@@ -76,8 +76,11 @@ class Findings(list[Finding]):
         return f"<table>{head}{rows}</table><p>{escape(self._footer())}</p>"
 
     def _footer(self) -> str:
-        counts = [f"{sum(f.status == s for f in self)} {s}" for s in STATUSES]
-        return f"{', '.join(counts)}; {self.n_votes:,} votes were drawn. Explained in {PAGE}."
+        issues, tips, passed = (sum(f.status == s for f in self) for s in STATUSES)
+        counts = (
+            f"{issues} issue{'s' * (issues != 1)}, {tips} tip{'s' * (tips != 1)}, {passed} passed"
+        )
+        return f"{counts}; {self.n_votes:,} votes were drawn. Explained in {PAGE}."
 
 
 class Answer(NamedTuple):
@@ -160,6 +163,11 @@ def check(code: str, title: str) -> Callable[[Check], Check]:
         return function
 
     return register
+
+
+def issue(message: str) -> Answer:
+    """Return what should be mended first."""
+    return Answer("issue", message)
 
 
 def passed(message: str) -> Answer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from smoothcs._estimator._inputs import identical_inputs, input_digests
-from smoothcs.diagnosis._checks import Answer, Case, check, passed
+from smoothcs.diagnosis._checks import Answer, Case, check, issue, passed
 
 UNEQUAL = 10.0  # ratio of the spreads of two columns
 
@@ -15,10 +15,9 @@ def copies_within(case: Case) -> Answer:
     """Identical inputs share their noise and fail together; intervals count them as several."""
     copies = len(case.X) - len(np.unique(identical_inputs(case.X)))
     if copies:
-        return Answer(
-            "issue",
+        return issue(
             f"{copies} of {len(case.X)} inputs are copies of others: they share their noise, and "
-            "intervals that count them as independent are too narrow. Drop them, or pass groups.",
+            "intervals that count them as independent are too narrow. Drop them, or pass groups."
         )
     return passed(f"{len(case.X)} inputs, all different.")
 
@@ -31,10 +30,9 @@ def copies_of_training(case: Case) -> Answer:
     known = set(input_digests(case.X_train))
     leaked = sum(digest in known for digest in input_digests(case.X))
     if leaked:
-        return Answer(
-            "issue",
-            f"{leaked} of {len(case.X)} inputs were trained on: metrics of them flatter the "
-            "classifier. Leave them out.",
+        return issue(
+            f"{leaked} of {len(case.X)} inputs were trained on: metrics on them flatter the "
+            "classifier. Leave them out."
         )
     return passed(f"none of {len(case.X)} inputs is among {len(case.X_train)} trained on.")
 
@@ -43,11 +41,11 @@ def copies_of_training(case: Case) -> Answer:
 def unscaled_columns(case: Case) -> Answer:
     """One sigma for a salary and a ratio says little of either."""
     if case.X.ndim != 2:
-        return passed("inputs are no table.")
+        return passed("the inputs are not a table.")
     spread = case.X.std(axis=0, dtype=np.float64)
     columns = np.flatnonzero((spread > 0) & (case.scale > 0))
     if len(columns) < 2:
-        return passed("there are no two columns to compare.")
+        return passed("there are fewer than two columns to compare.")
     relative = spread[columns] / case.scale[columns]
     ratio = float(relative.max() / relative.min())
     widest, narrowest = columns[relative.argmax()], columns[relative.argmin()]
@@ -56,9 +54,8 @@ def unscaled_columns(case: Case) -> Answer:
         f"{case.column(narrowest)}"
     )
     if ratio > UNEQUAL:
-        return Answer(
-            "issue",
+        return issue(
             f"{found}: one radius means different things in them. Scale the columns, or pass "
-            "noise_scale.",
+            "noise_scale."
         )
     return passed(f"{found}.")

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from smoothcs._costs import check_costs
 from smoothcs._estimator._inputs import check_inputs, check_labels, encode_labels, is_dataset
 from smoothcs._estimator._unwrap import _unwrapped
 from smoothcs._validation import check_choice, check_integer
-from smoothcs.cost import check_costs
 from smoothcs.diagnosis._checks import CHECKS, Case, Finding, Findings
+from smoothcs.votes._source import input_of
 
 # A Dataset may not fit into memory: of one, so many inputs are read, spread evenly.
 MOST_ITEMS = 2000
@@ -38,8 +39,8 @@ def diagnose(
 
     Parameters
     ----------
-    model : CostSensitiveSmoothedClassifier, TunedDecisionClassifier, Pipeline or fitted search
-        Fitted.
+    model
+        As in :func:`smoothcs.report`.
     X : array-like (n, ...) or Dataset
         Inputs that are to be certified. Of a Dataset, at most 2,000 are read.
     y : array-like (n,), default=None
@@ -141,9 +142,7 @@ def _rows(inputs: Any) -> NDArray[np.intp]:
 def _taken(inputs: Any, rows: NDArray[np.intp]) -> NDArray[np.float32]:
     if not is_dataset(inputs):
         return np.asarray(inputs[rows], dtype=np.float32)
-    items = (inputs[int(i)] for i in rows)
-    firsts = (x[0] if isinstance(x, tuple | list) else x for x in items)
-    return np.stack([np.asarray(x, dtype=np.float32) for x in firsts])
+    return np.stack([np.asarray(input_of(inputs[int(i)]), dtype=np.float32) for i in rows])
 
 
 def _has_labels(inputs: Any) -> bool:

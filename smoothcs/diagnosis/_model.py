@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from smoothcs.certification._informative import uninformative
-from smoothcs.diagnosis._checks import Answer, Case, check, passed
+from smoothcs.diagnosis._checks import Answer, Case, check, issue, passed
 
 
 @check("SC301", "answers that say little")
@@ -21,14 +21,14 @@ def constant_classifier(case: Case) -> Answer:
     found = f"{share:.0%} of {len(given)} answers are {str(top)!r}"
     if case.y is None:
         if len(given) > 1 and share == 1.0:
-            return Answer("issue", f"{found}: the classifier looks constant.")
+            return issue(f"{found}: the classifier looks constant.")
         return passed(f"{found}; with y, accuracy is compared as well.")
     y = case.y[case.voted]
     found = f"accuracy is {np.mean(given == y):.3f}, and {found}"
     costs = None if case.costs is None else case.costs[case.voted]
     reason = uninformative(y, given, clf.cost_matrix_, costs=costs)
     if reason is not None:
-        return Answer("issue", f"{reason} {found[0].upper()}{found[1:]}.")
+        return issue(f"{reason} {found[0].upper()}{found[1:]}.")
     return passed(f"{found}.")
 
 
@@ -37,21 +37,19 @@ def batch_normalisation(case: Case) -> Answer:
     """What is certified is the module in eval mode, by its running statistics."""
     module = case.clf.module_
     if not isinstance(module, nn.Module):
-        return passed("the base classifier is no torch module.")
+        return passed("the base classifier is not a torch module.")
     layers = {n: part for n, part in module.named_modules() if _is_batch_norm(part)}
     never = [name for name, part in layers.items() if _never_saw_data(part)]
     if never:
-        return Answer(
-            "issue",
+        return issue(
             f"layer {never[0]!r} has seen no data: its running statistics are those it began with. "
-            "Train it, or load the buffers with the weights.",
+            "Train it, or load the buffers with the weights."
         )
     training = [name for name, part in layers.items() if part.training]
     if training:
-        return Answer(
-            "issue",
+        return issue(
             f"layer {training[0]!r} is in train mode, in which its answers depend on the batch; "
-            "what is certified is eval mode. Call module.eval() before it is used elsewhere.",
+            "what is certified is eval mode. Call module.eval() before it is used elsewhere."
         )
     return passed("all of it is in eval mode." if layers else "there is none.")
 

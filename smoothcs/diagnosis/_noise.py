@@ -9,7 +9,7 @@ import numpy as np
 
 from smoothcs._estimator._fit import draw_seed
 from smoothcs.certification import largest_radius
-from smoothcs.diagnosis._checks import Answer, Case, check, passed
+from smoothcs.diagnosis._checks import Answer, Case, check, issue, passed
 from smoothcs.sequential import look_schedule
 from smoothcs.votes.noise import make_key
 
@@ -33,11 +33,9 @@ def sigma_against_units(case: Case) -> Answer:
     if ratio < NO_NOISE:
         most = float(np.abs(case.X).max())
         hint = " (inputs in 0..255? divide by 255)" if 100 < most <= 255 else ""
-        return Answer(
-            "issue", f"{found}: no radius can mean anything there. Scale X{hint}, or raise sigma."
-        )
+        return issue(f"{found}: no radius can mean anything there. Scale X{hint}, or raise sigma.")
     if ratio > DROWNED:
-        return Answer("issue", f"{found}: the noise drowns the inputs. Scale X, or lower sigma.")
+        return issue(f"{found}: the noise drowns the inputs. Scale X, or lower sigma.")
     return passed(f"{found}.")
 
 
@@ -51,12 +49,11 @@ def reach_of_the_votes(case: Case) -> Answer:
     most = _reach(clf, level)
     found = f"n_estimation={n} votes at alpha={clf.alpha:g} reach {most:.4g}; eps is {case.eps:g}"
     if case.eps >= most:
-        return Answer(
-            "issue",
-            f"{found}: no input can be certified. Raise n_estimation or sigma, or lower eps.",
+        return issue(
+            f"{found}: no input can be certified. Raise n_estimation or sigma, or lower eps."
         )
     if case.eps > NEAR * most:
-        return Answer("tip", f"{found}: only all but unanimous votes certify it.")
+        return Answer("tip", f"{found}: only almost unanimous votes certify it.")
     return passed(f"{found}.")
 
 
@@ -67,11 +64,10 @@ def foreseeable_noise(case: Case) -> Answer:
     seeds = [int(state)] if isinstance(state, Integral) and not isinstance(state, bool) else []
     for seed in [*seeds, *range(GUESSES)]:
         if make_key(draw_seed(seed)) == key:
-            return Answer(
-                "issue",
-                f"the noise follows from random_state={seed}: certificates hold for data that was "
-                "there before, not for inputs of somebody who knows it. Fit with "
-                "random_state=None for use.",
+            return issue(
+                f"the noise follows from random_state={seed}: certificates hold for data that "
+                "existed before, not for inputs chosen by someone who knows it. Fit with "
+                "random_state=None for use."
             )
     if state is not None:
         return Answer("tip", f"the noise follows from random_state={state!r}; keep it secret.")
@@ -87,9 +83,7 @@ def saturated_votes(case: Case) -> Answer:
         "(each class has 0 votes or all)"
     )
     if unanimous >= 0.95:
-        return Answer(
-            "issue", f"{found}: the noise changes nothing. A larger sigma could certify more."
-        )
+        return issue(f"{found}: the noise changes nothing. A larger sigma could certify more.")
     return passed(f"{found}.")
 
 
@@ -105,10 +99,9 @@ def radii_at_the_ceiling(case: Case) -> Answer:
     if share > 0.5 and n < clf.n_estimation:
         return Answer("tip", f"{found}; radii end at {most:.4g}, which many of them may reach.")
     if share > 0.5:
-        return Answer(
-            "issue",
+        return issue(
             f"{found}: most radii end at what n_estimation={clf.n_estimation} and alpha allow, "
-            f"{most:.4g}. Read them as 'at least', or raise n_estimation.",
+            f"{most:.4g}. Read them as 'at least', or raise n_estimation."
         )
     return passed(f"{found}; radii end at {most:.4g}.")
 

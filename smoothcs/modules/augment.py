@@ -14,8 +14,8 @@ from smoothcs._validation import check_choice, check_integer
 class Augment(nn.Module):
     """Flip and shift images at random in training mode; the identity in eval mode.
 
-    Put it first: ``nn.Sequential(Augment(shift=2), network)``. What is certified is eval mode, so
-    a certificate knows nothing of the augmentation. Within ``fit``, each example gets one draw per
+    Put it first: ``nn.Sequential(Augment(shift=2), network)``. What is certified is eval mode,
+    in which there is no augmentation. Within ``fit``, each example gets one draw per
     step from the training generator, which all its noisy copies and all forward passes of the
     objective share: an attack sees the image that is then trained on. Elsewhere each call draws
     from torch's global generator.
@@ -31,7 +31,7 @@ class Augment(nn.Module):
     Raises
     ------
     ValueError
-        If an input is no image (b, c, h, w), or too small to be shifted that far.
+        If an input is not an image (b, c, h, w), or is too small to be shifted that far.
 
     Examples
     --------

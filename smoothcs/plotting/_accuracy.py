@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from smoothcs._validation import check_choice, check_probability
+from smoothcs._validation import Floats, check_choice, check_probability
 from smoothcs.bounds.binomial import clopper_pearson_lower, clopper_pearson_upper
 from smoothcs.certification import Certificates
 from smoothcs.certification._reach import ceiling
@@ -33,8 +34,6 @@ METRICS = {
 
 N_POINTS = 256
 
-Floats = NDArray[np.float64]
-
 
 def confidence_band(
     mean: Floats, n: int, confidence: float, *, top: float | None = None
@@ -55,6 +54,7 @@ def confidence_band(
     return lower * top, upper * top
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class CertifiedAccuracyDisplay(CertificatesDisplay):
     """A certified metric as a function of the attack radius eps.
 
@@ -86,10 +86,8 @@ class CertifiedAccuracyDisplay(CertificatesDisplay):
         certify more.
     band_ : matplotlib PolyCollection or None
         The confidence band.
-    ax_ : matplotlib Axes
-        Axes with the curve.
-    figure_ : matplotlib Figure
-        Figure with the axes.
+    ax_, figure_ : matplotlib Axes, Figure
+        Where the curve is drawn.
 
     See Also
     --------
@@ -123,24 +121,13 @@ class CertifiedAccuracyDisplay(CertificatesDisplay):
     'l2 radius eps (units of X)'
     """
 
-    def __init__(
-        self,
-        *,
-        eps: Floats,
-        values: Floats,
-        metric: str = "rob_cs",
-        lower: Floats | None = None,
-        upper: Floats | None = None,
-        estimator_name: str | None = None,
-        ceiling: float | None = None,
-    ) -> None:
-        self.eps = eps
-        self.values = values
-        self.metric = metric
-        self.lower = lower
-        self.upper = upper
-        self.estimator_name = estimator_name
-        self.ceiling = ceiling
+    eps: Floats
+    values: Floats
+    metric: str = "rob_cs"
+    lower: Floats | None = None
+    upper: Floats | None = None
+    estimator_name: str | None = None
+    ceiling: float | None = None
 
     @classmethod
     def from_certificates(

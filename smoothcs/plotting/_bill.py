@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from smoothcs import metrics
 from smoothcs._estimator._inputs import check_inputs, identical_inputs
-from smoothcs._validation import check_probability
+from smoothcs._validation import Floats, check_probability
 from smoothcs.certification import Certificates, CertifiedAt
 from smoothcs.certification._reach import ceiling
 from smoothcs.plotting._accuracy import default_eps
@@ -21,16 +22,14 @@ from smoothcs.plotting._common import (
     check_truth,
     draw_ceiling,
     draw_curve,
-    final_step,
     line_style,
     no_figure_on_error,
     plain_text,
     single_axes,
 )
 
-Floats = NDArray[np.float64]
 
-
+@dataclass(kw_only=True, eq=False, repr=False)
 class CertifiedBillDisplay(CertificatesDisplay):
     """What the answers cost at worst as a function of the attack radius eps.
 
@@ -39,10 +38,8 @@ class CertifiedBillDisplay(CertificatesDisplay):
 
     Parameters
     ----------
-    eps : ndarray of shape (k,)
-        Radii, ascending.
     bill : ndarray of shape (k,)
-        The bill at each of them.
+        The bill at each radius.
     clean_bill : float
         The bill without an attack, a dot at 0.
     constant_bill : float
@@ -52,27 +49,19 @@ class CertifiedBillDisplay(CertificatesDisplay):
         Which answer that is.
     upper : ndarray of shape (k,), default=None
         Limits of the true bill. If None, there is no band.
-    estimator_name : str, default=None
-        What the legend calls the model.
-    ceiling : float, default=None
-        The largest radius that the votes could certify. If None, it is not drawn.
+    eps, estimator_name, ceiling
+        As of :class:`CertifiedAccuracyDisplay`.
 
     Attributes
     ----------
-    line_ : matplotlib Line2D
-        The curve.
-    ceiling_ : matplotlib Line2D or None
-        The largest radius that the votes could certify.
     clean_ : matplotlib Line2D
         The dot of the clean bill.
     constant_ : matplotlib Line2D
         The line of the cheapest constant answer.
     band_ : matplotlib PolyCollection or None
         From the bill to its limit.
-    ax_ : matplotlib Axes
-        Axes with the curve.
-    figure_ : matplotlib Figure
-        Figure with the axes.
+    line_, ceiling_, ax_, figure_
+        As of :class:`CertifiedAccuracyDisplay`.
 
     See Also
     --------
@@ -103,67 +92,14 @@ class CertifiedBillDisplay(CertificatesDisplay):
     (array([ 0., 10.]), 0.0, 1.0)
     """
 
-    def __init__(
-        self,
-        *,
-        eps: Floats,
-        bill: Floats,
-        clean_bill: float,
-        constant_bill: float,
-        constant_answer: Any = None,
-        upper: Floats | None = None,
-        estimator_name: str | None = None,
-        ceiling: float | None = None,
-    ) -> None:
-        self.eps = eps
-        self.bill = bill
-        self.clean_bill = clean_bill
-        self.constant_bill = constant_bill
-        self.constant_answer = constant_answer
-        self.upper = upper
-        self.estimator_name = estimator_name
-        self.ceiling = ceiling
-
-    @classmethod
-    def from_estimator(
-        cls,
-        estimator: Any,
-        X: Any,
-        y: Any = None,
-        *,
-        costs: ArrayLike | None = None,
-        certify_params: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> CertifiedBillDisplay:
-        """Certify inputs with a fitted estimator and plot.
-
-        Parameters
-        ----------
-        estimator : CostSensitiveSmoothedClassifier, or a Pipeline or search that ends in one
-            Fitted.
-        X : array-like (n, ...)
-            Inputs.
-        y : array-like (n,)
-            True labels.
-        costs : array-like (n, m, m), default=None
-            Costs of each example. If None, those of the cost matrix.
-        certify_params : dict, default=None
-            Passed to ``estimator.certify``, for instance ``{"radius_tol": 0.01}``.
-        **kwargs
-            Passed to :meth:`from_certificates`. If not given, ``name`` is the class of the
-            estimator, and ``noise_groups`` tells identical inputs.
-
-        Returns
-        -------
-        display : CertifiedBillDisplay
-        """
-        cls._check(y, **kwargs)
-        clf, X = final_step(estimator, X)
-        if kwargs.get("noise_groups") is None:
-            kwargs["noise_groups"] = identical_inputs(check_inputs(clf, X, reset=False))
-        return super().from_estimator(
-            clf, X, y, costs=costs, certify_params=certify_params, **kwargs
-        )
+    eps: Floats
+    bill: Floats
+    clean_bill: float
+    constant_bill: float
+    constant_answer: Any = None
+    upper: Floats | None = None
+    estimator_name: str | None = None
+    ceiling: float | None = None
 
     @classmethod
     def from_certificates(
@@ -195,8 +131,8 @@ class CertifiedBillDisplay(CertificatesDisplay):
             Which inputs are identical, see :meth:`smoothcs.Certificates.bill`.
         sample_weight : array-like (n,), default=None
             Weights of the inputs in every bill.
-        name : str, default=None
-            What the legend calls the model. If None, there is no entry.
+        name
+            As in :meth:`CertifiedAccuracyDisplay.from_certificates`.
         ax, units, money, **kwargs
             See :meth:`plot`.
 
@@ -251,6 +187,11 @@ class CertifiedBillDisplay(CertificatesDisplay):
             check_probability("confidence", confidence)
         check_truth("a bill compares", y)
 
+    @classmethod
+    def _defaults(cls, clf: Any, X: Any) -> dict[str, Any]:
+        groups = identical_inputs(check_inputs(clf, X, reset=False))
+        return {**super()._defaults(clf, X), "noise_groups": groups}
+
     @no_figure_on_error()
     def plot(
         self,
@@ -266,18 +207,12 @@ class CertifiedBillDisplay(CertificatesDisplay):
 
         Parameters
         ----------
-        ax : matplotlib Axes, default=None
-            Where to plot. If None, in a new figure.
-        name : str, default=None
-            What the legend calls the model. If None, ``estimator_name``.
+        ax, name, units, **kwargs
+            As in :meth:`CertifiedAccuracyDisplay.plot`.
         band : bool, default=True
             Whether to draw the band up to the limit of the true bill.
-        units : str
-            Units of the radius, for the label of the axis.
         money : str
             Units of the bill, for instance "euros", for the label of the axis.
-        **kwargs : dict
-            Passed to matplotlib's ``plot``.
 
         Returns
         -------

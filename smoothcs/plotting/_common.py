@@ -235,8 +235,9 @@ class CertificatesDisplay:
             Passed to ``estimator.certify``, for instance ``{"radius_tol": 0.01}``.
         **kwargs
             Passed to :meth:`from_certificates`, for instance ``sample_weight`` and ``groups`` where
-            it takes them. If not given, ``name`` is the class of the
-            estimator, and ``eps``, for errors, the estimator's own.
+            it takes them. If not given, ``name`` is the class of the estimator, ``eps``, for
+            errors, is the estimator's own, and ``noise_groups``, for bills, tells which inputs are
+            identical.
 
         Returns
         -------
@@ -253,7 +254,8 @@ class CertificatesDisplay:
                 "that this display shows; RobustErrorDisplay works for every certifying estimator."
             )
         given = {key: value for key, value in kwargs.items() if value is not None}
-        display: _Display = cls.from_certificates(certificates, **{**cls._defaults(clf), **given})
+        drawn = {**cls._defaults(clf, X), **given}
+        display: _Display = cls.from_certificates(certificates, **drawn)
         return display
 
     @classmethod
@@ -261,7 +263,7 @@ class CertificatesDisplay:
         """Refuse arguments before anything is certified for them."""
 
     @classmethod
-    def _defaults(cls, clf: Any) -> dict[str, Any]:
+    def _defaults(cls, clf: Any, X: Any) -> dict[str, Any]:
         return {"name": type(clf).__name__}
 
 

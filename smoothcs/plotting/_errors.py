@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothcs import metrics
-from smoothcs._validation import check_real
+from smoothcs._validation import Floats, check_real
 from smoothcs.certification import Certificates
 from smoothcs.plotting._common import (
     ORANGE,
@@ -24,9 +25,8 @@ from smoothcs.plotting._common import (
     units_of,
 )
 
-Floats = NDArray[np.float64]
 
-
+@dataclass(kw_only=True, eq=False, repr=False)
 class RobustErrorDisplay(CertificatesDisplay):
     """Heat maps of the costs, the clean errors and the errors that are not ruled out at eps.
 
@@ -78,20 +78,11 @@ class RobustErrorDisplay(CertificatesDisplay):
            [ 1., nan]])
     """
 
-    def __init__(
-        self,
-        *,
-        clean: Floats,
-        robust: Floats,
-        costs: Floats,
-        classes: NDArray[Any],
-        eps: float,
-    ) -> None:
-        self.clean = clean
-        self.robust = robust
-        self.costs = costs
-        self.classes = classes
-        self.eps = eps
+    clean: Floats
+    robust: Floats
+    costs: Floats
+    classes: NDArray[Any]
+    eps: float
 
     @classmethod
     def from_estimator(
@@ -183,7 +174,7 @@ class RobustErrorDisplay(CertificatesDisplay):
         check_truth("errors compare", y)
 
     @classmethod
-    def _defaults(cls, clf: Any) -> dict[str, Any]:
+    def _defaults(cls, clf: Any, X: Any) -> dict[str, Any]:
         return {"eps": clf.sigma if clf.eps is None else clf.eps}
 
     @no_figure_on_error()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +32,7 @@ AGAINST = {"accuracy": "Accuracy", "clean_cost": "Clean cost"}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class FrontierDisplay:
     """Accuracy, or clean cost, against certified robustness or cost, over tuned weights.
 
@@ -56,10 +58,8 @@ class FrontierDisplay:
         The frontier in-sample, if ``line_`` is not.
     plurality_, chosen_ : matplotlib Line2D
         Equal weights, and the weights chosen.
-    ax_ : matplotlib Axes
-        Axes with the frontier.
-    figure_ : matplotlib Figure
-        Figure with the axes.
+    ax_, figure_ : matplotlib Axes, Figure
+        Where the frontier is drawn.
 
     See Also
     --------
@@ -78,9 +78,8 @@ class FrontierDisplay:
     'Accuracy'
     """
 
-    def __init__(self, *, tuned: TunedDecision, estimator_name: str | None = None) -> None:
-        self.tuned = tuned
-        self.estimator_name = estimator_name
+    tuned: TunedDecision
+    estimator_name: str | None = None
 
     @classmethod
     def from_estimator(
@@ -154,12 +153,8 @@ class FrontierDisplay:
 
         Parameters
         ----------
-        ax : matplotlib Axes, default=None
-            Where to plot. If None, in a new figure.
-        name : str, default=None
-            What the legend calls the model. If None, ``estimator_name``.
-        **kwargs : dict
-            Passed to matplotlib's ``plot`` for the frontier itself.
+        ax, name, **kwargs
+            As in :meth:`CertifiedAccuracyDisplay.plot`, for the frontier itself.
 
         Returns
         -------

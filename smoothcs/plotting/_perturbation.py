@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,14 +23,13 @@ from smoothcs.plotting._common import (
 from smoothcs.plotting._votes import as_image, draw_image, pick_one
 from smoothcs.votes._forward import copy_module
 
-Floats = NDArray[np.float64]
 
-
+@dataclass(kw_only=True, eq=False, repr=False)
 class PerturbationDisplay:
     """An image, the image under random noise of l2 size eps, and under an attack of that size.
 
-    An attacker who may move an image by eps has much more effect than chance has: random noise of
-    the same size points nowhere. All images share one scale of grey or colour.
+    An attacker who may move an image by eps achieves much more than chance does: random noise of
+    the same size has no direction. All images share one scale of grey or colour.
 
     Created by :meth:`from_estimator`.
 
@@ -67,9 +67,8 @@ class PerturbationDisplay:
     ['input', 'noise of size 0.5', 'attack of size 0.5']
     """
 
-    def __init__(self, *, images: dict[str, NDArray[Any]], eps: float) -> None:
-        self.images = images
-        self.eps = eps
+    images: dict[str, NDArray[Any]]
+    eps: float
 
     @classmethod
     def from_estimator(
@@ -125,12 +124,13 @@ class PerturbationDisplay:
         one, label = pick_one(estimator, X, y, index)
         clf, reached = final_step(estimator, one)
         if not isinstance(clf.module_, torch.nn.Module):
+            base = getattr(clf.module_, "estimator", clf.module_)
             raise TypeError(
                 "the attack needs gradients, so the base classifier must be a torch module; got "
-                f"{type(clf.module_).__name__}."
+                f"{getattr(base, '__name__', type(base).__name__)}."
             )
         x = np.asarray(reached, dtype=np.float32)
-        as_image(x[0], "X must hold images:", "A table has no picture; VotesDisplay shows a row.")
+        as_image(x[0], "each input must be", "For a row of a table, use VotesDisplay.")
         eps = check_positive("eps", clf._eps(eps))
         costs = None if costs is None else np.asarray(costs)[[index]]
         if label is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ GREEN = COLORS[2]
 BY_VOTES = (1, 2, 5, 10, 20)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class PortfolioDisplay:
     """The certified risk of a portfolio against the attack radius, and against the votes.
 
@@ -67,16 +69,9 @@ class PortfolioDisplay:
     'attack radius eps (units of X)'
     """
 
-    def __init__(
-        self,
-        *,
-        certificate: PortfolioCertificate,
-        attacked: ArrayLike | None = None,
-        by_votes: Sequence[PortfolioCertificate] = (),
-    ) -> None:
-        self.certificate = certificate
-        self.attacked = attacked
-        self.by_votes = by_votes
+    certificate: PortfolioCertificate
+    attacked: ArrayLike | None = None
+    by_votes: Sequence[PortfolioCertificate] = ()
 
     @classmethod
     def from_estimator(

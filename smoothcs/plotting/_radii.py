@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from smoothcs.plotting._common import (
 )
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class RadiusDistributionDisplay(CertificatesDisplay):
     """Distribution of certified radii: sensitive and other inputs, group and standard radius.
 
@@ -39,9 +41,8 @@ class RadiusDistributionDisplay(CertificatesDisplay):
         The radii of each row, by its name, from top to bottom.
     estimator_name : str, default=None
         Title of the axes.
-    ceiling : float, default=None
-        The largest radius that the votes could certify
-        (:func:`smoothcs.certification.largest_radius`). If None, it is not drawn.
+    ceiling
+        As of :class:`CertifiedAccuracyDisplay`.
 
     Attributes
     ----------
@@ -54,10 +55,8 @@ class RadiusDistributionDisplay(CertificatesDisplay):
         The dots, one collection per row.
     texts_ : list of matplotlib Text
         The counts, one text per row.
-    ax_ : matplotlib Axes
-        Axes with the rows.
-    figure_ : matplotlib Figure
-        Figure with the axes.
+    ax_, figure_ : matplotlib Axes, Figure
+        Where the rows are drawn.
 
     See Also
     --------
@@ -75,16 +74,9 @@ class RadiusDistributionDisplay(CertificatesDisplay):
     ['sensitive, group', 'sensitive, standard', 'other, standard', 'all, standard']
     """
 
-    def __init__(
-        self,
-        *,
-        radii: dict[str, NDArray[np.float64]],
-        estimator_name: str | None = None,
-        ceiling: float | None = None,
-    ) -> None:
-        self.radii = radii
-        self.estimator_name = estimator_name
-        self.ceiling = ceiling
+    radii: dict[str, NDArray[np.float64]]
+    estimator_name: str | None = None
+    ceiling: float | None = None
 
     @classmethod
     def from_certificates(
@@ -136,14 +128,12 @@ class RadiusDistributionDisplay(CertificatesDisplay):
 
         Parameters
         ----------
-        ax : matplotlib Axes, default=None
-            Where to plot. If None, in a new figure.
+        ax, units
+            As in :meth:`CertifiedAccuracyDisplay.plot`.
         name : str, default=None
             Title of the axes. If None, ``estimator_name``.
         show_points : bool, default=True
             Whether to draw a dot for every input.
-        units : str
-            Units of the radius, for the label of the axis.
         **kwargs : dict
             Passed to matplotlib's ``boxplot``.
 

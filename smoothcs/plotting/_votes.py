@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 
 from smoothcs._estimator._inputs import is_dataset
-from smoothcs._validation import check_integer
+from smoothcs._validation import Floats, check_integer
 from smoothcs.bounds.binomial import clopper_pearson_lower, clopper_pearson_upper
 from smoothcs.certification import Certificates
 from smoothcs.plotting._common import (
@@ -31,9 +32,8 @@ from smoothcs.plotting._common import (
 
 MAX_FEATURES = 10
 
-Floats = NDArray[np.float64]
 
-
+@dataclass(kw_only=True, eq=False, repr=False)
 class VotesDisplay(CertificatesDisplay):
     """One input beside the votes on it and what its certificate says in words.
 
@@ -85,16 +85,9 @@ class VotesDisplay(CertificatesDisplay):
     within 0.889 (units of X)
     """
 
-    def __init__(
-        self,
-        *,
-        certificate: Certificates,
-        x: NDArray[Any] | None = None,
-        feature_names: Any = None,
-    ) -> None:
-        self.certificate = certificate
-        self.x = x
-        self.feature_names = feature_names
+    certificate: Certificates
+    x: NDArray[Any] | None = None
+    feature_names: Any = None
 
     @classmethod
     def from_estimator(
@@ -128,7 +121,7 @@ class VotesDisplay(CertificatesDisplay):
         return super().from_estimator(estimator, one, label, x=np.asarray(x)[0], **kwargs)
 
     @classmethod
-    def _defaults(cls, clf: Any) -> dict[str, Any]:
+    def _defaults(cls, clf: Any, X: Any) -> dict[str, Any]:
         return {"feature_names": getattr(clf, "feature_names_in_", None)}
 
     @classmethod

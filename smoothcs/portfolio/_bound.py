@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import betainc
 
+from smoothcs._validation import Floats, Ints
 from smoothcs.portfolio._majorant import cheapest_majorant
 from smoothcs.portfolio._mean import blocks, upper_mean
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 _CAUTION = 3.0  # standard errors that the programme fears in the counts it is given
 _PRIOR = (0.3, 2.7)  # chances of a costly answer that the first block is prepared for: a Beta

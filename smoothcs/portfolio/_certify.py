@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smoothcs._validation import check_choice, check_integer, check_positive, check_probability
+from smoothcs._costs import read_costs
+from smoothcs._metrics.frames import as_frame
+from smoothcs._validation import (
+    Floats,
+    Ints,
+    check_choice,
+    check_integer,
+    check_positive,
+    check_probability,
+)
 from smoothcs.bounds.binomial import check_votes
 from smoothcs.cost import CostMatrix, as_cost_matrix
-from smoothcs.portfolio._bound import Floats, Ints, Rows, read_rows, risk_bounds
+from smoothcs.portfolio._bound import Rows, read_rows, risk_bounds
 from smoothcs.portfolio._mean import upper_mean
 
 if TYPE_CHECKING:
@@ -70,12 +79,6 @@ class PortfolioCertificate:
 
     def to_frame(self) -> pd.DataFrame:
         """One row per eps: the bounds, overall and per class; needs pandas."""
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError(
-                "PortfolioCertificate.to_frame needs pandas: pip install pandas."
-            ) from error
         columns: dict[str, Any] = {
             "eps": np.atleast_1d(self.eps),
             "risk": np.atleast_1d(self.risk),
@@ -83,7 +86,7 @@ class PortfolioCertificate:
         }
         for j, name in enumerate(self.classes):
             columns[f"risk_{name}"] = np.atleast_2d(self.risk_by_class)[:, j]
-        return pd.DataFrame(columns)
+        return as_frame(columns, "PortfolioCertificate.to_frame")
 
     def __repr__(self) -> str:
         low, high = self.clean_risk_interval
@@ -258,7 +261,7 @@ def read_prices(
             )
         return truth, cost.matrix[truth], cost.matrix.max(axis=1)
     n_classes = len(cost.labels)
-    prices = _check_costs(costs, truth, n_classes)
+    prices = read_costs(costs, n_inputs, n_classes)[np.arange(n_inputs), truth]
     return truth, prices, np.full(n_classes, _check_max_cost(max_cost, prices, sampling))
 
 
@@ -311,18 +314,6 @@ def _check_sum(counts: Ints) -> int:
     if not 1 <= sums[0] <= MOST_VOTES:
         raise ValueError(f"votes must hold from 1 to {MOST_VOTES} votes per row; got {sums[0]}.")
     return int(sums[0])
-
-
-def _check_costs(costs: ArrayLike, truth: NDArray[np.intp], n_classes: int) -> Floats:
-    """Return the costs of each input's possible answers, shape (n_inputs, n_classes), or raise."""
-    array = np.asarray(costs, dtype=np.float64)
-    wanted = (len(truth), n_classes, n_classes)
-    if array.shape != wanted:
-        raise ValueError(f"costs must have shape {wanted}; got {array.shape}.")
-    allowed = np.isfinite(array) & (array >= 0)
-    if not np.all(allowed):
-        raise ValueError(f"costs must be finite and >= 0; got {array[~allowed][0]}.")
-    return array[np.arange(len(truth)), truth]
 
 
 def _check_max_cost(max_cost: float | None, prices: Floats, sampling: str) -> float:

@@ -12,11 +12,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linprog
 from scipy.special import betainc, ndtr, ndtri
 
-Floats = NDArray[np.float64]
+from smoothcs._validation import Floats
 
 # Cells on which the majorant is proven, as the ends z of q = Phi(z): fine where phi bends.
 _ENDS = np.concatenate(

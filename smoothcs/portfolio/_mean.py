@@ -9,9 +9,8 @@ Reference
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from smoothcs._validation import Floats
 
 _STAKES = 5  # how many constant stakes share the capital on a fixed list
 _MOST = 0.9  # the share of the capital that one input may cost

@@ -13,8 +13,6 @@ from numpy.typing import ArrayLike
 from smoothcs._validation import check_integer, check_positive, check_probability, check_real
 from smoothcs.portfolio._certify import PortfolioCertificate, certify_portfolio
 
-__all__ = ["BudgetExceeded", "MonitorStatus", "PortfolioMonitor"]
-
 
 @dataclass(frozen=True)
 class MonitorStatus:
@@ -67,7 +65,7 @@ class PortfolioMonitor:
         Failure probability of all states, risks and intervals of the clean risk that the monitor
         ever reports, together; bounds by class and from one vote are not counted.
     window : int, default=None
-        How many batches a certificate is about, the last ones. If None, all so far.
+        How many of the latest batches a certificate covers. If None, all so far.
     sampling : {"fixed", "population"}, default="fixed"
         "fixed": a statement about the inputs in the window, which may drift. "population":
         about the population, if it does not change.

@@ -10,15 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainc
 
-from smoothcs._validation import check_integer, check_positive, check_probability
+from smoothcs._validation import Floats, check_integer, check_positive, check_probability
 from smoothcs.bounds.binomial import check_counts
 from smoothcs.portfolio._bound import majorant_of
 from smoothcs.portfolio._certify import in_sigmas
 from smoothcs.portfolio._majorant import risk_under_attack
-
-Floats = NDArray[np.float64]
-
-__all__ = ["PlanOption", "PortfolioPlan", "plan_portfolio"]
 
 _FEWEST, _MOST = 20, 10**8
 _EM_STEPS = 300
@@ -71,7 +67,7 @@ def plan_portfolio(
     Parameters
     ----------
     gap : float
-        Wished difference between bound and true worst-case risk, > 0.
+        Desired difference between the bound and the true worst-case risk, > 0.
     sigma, eps, alpha
         As in :func:`certify_portfolio`; one eps.
     chances : array-like of shape (n,), default=None
@@ -136,7 +132,7 @@ def _expected_bound(weights: Floats, eta: float, alpha: float, n: int) -> float:
     """Mean of the best majorant's values plus what betting on n of them leaves open.
 
     A majorant is fitted to about a third of the inputs; the first block, a share of 1 / sqrt(n),
-    has a worse one, for which an eighth of the distance to 1 is put down (found by trying).
+    has a worse one, for which an eighth of the distance to 1 is added (found by trial).
     """
     u = majorant_of(weights, max(1, n // 3), eta)
     mean = float(weights @ u)

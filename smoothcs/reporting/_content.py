@@ -1,4 +1,4 @@
-"""What stands in a report, as sections."""
+"""What a report contains, as sections."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "skorch")
 
 MEANING = {
     "accuracy": "share of inputs whose true class is certified to be the prediction, no attack",
-    "constant_accuracy": "what the commonest class would reach as a constant answer",
+    "constant_accuracy": "accuracy of always answering the commonest class",
     "rob_cs": "share of sensitive inputs that no perturbation within eps turns into a costly "
     "mistake",
     "rob_cost": "mean, over sensitive inputs, of the summed costs of what is not ruled out at eps",
@@ -216,21 +216,21 @@ def _certified(report: Report) -> list[str]:
 def _not_certified(report: Report) -> list[str]:
     c = report.certificates
     lines = [
-        f"Attacks beyond eps = {report.eps:g}, or beyond an input's radius: nothing is said of "
-        "them, neither that they succeed nor that they fail.",
+        f"Attacks beyond eps = {report.eps:g}, or beyond an input's radius: nothing is "
+        "claimed about them, neither that they succeed nor that they fail.",
         "Changes of another kind: rotations, occlusions, other norms, inputs of another "
         "distribution than these.",
         f"All inputs at once: of {len(c)} certificates of a kind {c.alpha * len(c):.2g} may be "
         f"expected to be false (alpha = {c.alpha:g}), and more by chance.",
-        "That predictions are right: a wrong class that costs nothing may be predicted, within the "
-        "radius too.",
+        "That predictions are right: a wrong class that costs nothing may be predicted, even "
+        "within the radius.",
         "Shares of other data: intervals cover inputs drawn as these were, not a shift of the data "
         "nor a model that was chosen on them.",
     ]
     if report.foreseeable:
         lines.append(
-            "Inputs chosen by somebody who knows random_state: the noise can be foreseen, and such "
-            "an input may have been picked for it."
+            "Inputs chosen by anyone who knows random_state: they can foresee the noise, and pick "
+            "an input to suit it."
         )
     if c.model is not None and " behind " in c.model:
         lines.append(

@@ -143,5 +143,5 @@ def _html(value: Any) -> str:
 
 def _md(value: Any) -> str:
     text = escape(plain(value), quote=False)
-    # An underscore within a word, as in rob_cs, is no emphasis.
+    # An underscore within a word, as in rob_cs, is not emphasis.
     return re.sub(r"([\\`*\[\]|#~!]|(?<!\w)_|_(?!\w))", r"\\\1", text)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import warnings
 from copy import copy
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from smoothcs import metrics
 from smoothcs._estimator._inputs import check_inputs, check_labels, identical_inputs
 from smoothcs._estimator._unwrap import _describe, _unwrapped
 from smoothcs._validation import check_integer, check_probability
@@ -36,6 +36,11 @@ class Interval(NamedTuple):
     n: int = 0
 
 
+def _now() -> str:
+    return datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+
+
+@dataclass(eq=False, repr=False)
 class Report:
     """What a classifier achieves on given inputs, and what is certified about it.
 
@@ -62,26 +67,22 @@ class Report:
     smoothcs.diagnose : checks of a classifier before it is reported on.
     """
 
-    def __init__(
-        self,
-        certificates: Certificates,
-        *,
-        eps: float,
-        confidence: float,
-        model: dict[str, str],
-        title: str,
-        units: str,
-        noise_groups: Any,
-        foreseeable: bool,
-        groups: Any = None,
-    ) -> None:
-        self.certificates = certificates
-        self.eps, self.confidence = eps, confidence
-        self.model, self.title, self.units = model, title, units
-        self.y = certificates._truth("a report")
-        self.noise_groups, self.foreseeable = noise_groups, foreseeable
-        self.groups = groups
-        self.created = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    certificates: Certificates
+    _: KW_ONLY
+    eps: float
+    confidence: float
+    model: dict[str, str]
+    title: str
+    units: str
+    noise_groups: Any
+    foreseeable: bool
+    groups: Any = None
+    created: str = field(default_factory=_now, init=False)
+
+    @property
+    def y(self) -> np.ndarray:
+        """The true classes."""
+        return self.certificates._truth("a report")
 
     @cached_property
     def metrics(self) -> dict[str, Interval]:
@@ -93,7 +94,9 @@ class Report:
         :meth:`Certificates.intervals <smoothcs.Certificates.intervals>`, for savings as well.
         """
         c, eps = self.certificates, self.eps
-        values = c.report(eps) if self.n_sensitive else _report_without_rob_cs(c, eps)
+        with warnings.catch_warnings():  # metrics of sensitive inputs are left out without any
+            warnings.filterwarnings("ignore", "rob_.* is nan: no example", UserWarning)
+            values = c.report(eps)
         dearest = c.cost_matrix.matrix[c.cost_matrix.encode(self.y)]
         n, few = len(c), self.n_sensitive
         found = {
@@ -233,8 +236,8 @@ def report(
     ValueError, TypeError
         If the data or a parameter is refused, or nothing in ``model`` certifies by votes.
     CertificationInterrupted
-        On Ctrl-C. There is no report on a part of the inputs; the exception holds their
-        certificates.
+        On Ctrl-C. No report is made on a part of the inputs; the exception holds the certificates
+        of those that were finished.
 
     Examples
     --------
@@ -286,57 +289,7 @@ def report(
 class ReportMixin:
     """Gives an estimator the method ``report``."""
 
-    def report(
-        self,
-        X: Any,
-        y: Any = None,
-        *,
-        eps: float | None = None,
-        costs: Any = None,
-        groups: Any = None,
-        confidence: float = 0.95,
-        n_estimation: int | None = None,
-        title: str | None = None,
-        units: str | None = None,
-    ) -> Report:
-        """Certify inputs once, and report on the classifier in a form that can be handed on.
-
-        Parameters
-        ----------
-        X, y, eps, costs, groups, confidence, n_estimation, title, units
-            As in :func:`smoothcs.report`, which also takes a Pipeline or a search.
-
-        Returns
-        -------
-        report : Report
-            Its repr is text; ``to_html`` and ``to_markdown`` make documents.
-        """
-        return report(
-            self,
-            X,
-            y,
-            eps=eps,
-            costs=costs,
-            groups=groups,
-            confidence=confidence,
-            n_estimation=n_estimation,
-            title=title,
-            units=units,
-        )
-
-
-def _report_without_rob_cs(c: Certificates, eps: float) -> dict[str, Any]:
-    """Return the metrics that are defined where no input is of a sensitive class."""
-    return {
-        "accuracy": c.certified_accuracy(0.0),
-        "constant_accuracy": metrics.constant_accuracy(
-            c._truth("report"), cost_matrix=c.cost_matrix
-        ),
-        "certified_accuracy": c.certified_accuracy(eps),
-        "abstention_rate": c.abstention_rate(),
-        "misclassification_cost": c.misclassification_cost(),
-        **c._money(eps, np.ones(len(c))),
-    }
+    report = report  # as a method, whose model is the estimator
 
 
 def _written(text: str, path: str | os.PathLike[str] | None) -> str:

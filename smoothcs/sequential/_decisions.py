@@ -22,20 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smoothcs._validation import check_choice, check_positive, check_real
+from smoothcs._validation import Bools, Floats, Ints, check_choice, check_positive, check_real
 from smoothcs.sequential._looks import TargetLooks
 from smoothcs.sequential._tests import LookTests
-
-__all__ = [
-    "CERTIFIED",
-    "CONTINUE",
-    "FUTILE",
-    "StoppingRule",
-]
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 CONTINUE, CERTIFIED, FUTILE = 0, 1, -1
 

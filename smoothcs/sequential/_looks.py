@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smoothcs._validation import check_integer, check_positive, check_probability, check_real
+from smoothcs._validation import (
+    Bools,
+    Floats,
+    Ints,
+    check_integer,
+    check_positive,
+    check_probability,
+    check_real,
+)
 from smoothcs.bounds.binomial import check_votes
-from smoothcs.bounds.blockers import choose_blockers, single_blocker
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
+from smoothcs.bounds.blockers import check_vote_weights, choose_blockers, single_blocker
 
 
 def look_schedule(
@@ -264,10 +268,3 @@ class TargetLooks(Looks):
         """Return what is to be shown of one input, for its resume record."""
         targets = np.flatnonzero(self.targets[index]).tolist()
         return f"selection={self._selection[index].tolist()}, targets={targets}"
-
-
-def check_vote_weights(weights: ArrayLike | None, n_classes: int) -> Floats:
-    array = np.ones(n_classes) if weights is None else np.asarray(weights, dtype=np.float64)
-    if array.shape != (n_classes,) or not (np.isfinite(array) & (array > 0)).all():
-        raise ValueError(f"weights must be {n_classes} finite numbers > 0; got {weights!r}.")
-    return array

@@ -14,11 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from smoothcs._validation import check_integer, check_real
+from smoothcs._validation import Ints, check_integer, check_real
 from smoothcs.decision import WeightedVotes
 from smoothcs.sequential._looks import Looks
-
-Ints = NDArray[np.int64]
 
 
 class PredictionRule(Looks):

@@ -5,12 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smoothcs._validation import check_positive
+from smoothcs._validation import Ints, check_positive
 from smoothcs.bounds.exact import exact_group_radius, likely_radius
 from smoothcs.sequential._looks import TargetLooks
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 class RadiusRule(TargetLooks):

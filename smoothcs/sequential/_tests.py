@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from smoothcs._validation import Bools, Floats, Ints
 from smoothcs.bounds.exact import exact_rejects
 from smoothcs.bounds.geometry import feasible_end, null_boundary, null_slope, vote_variance
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 # Nodes of the integral over the target's unknown probability, in standard deviations.
 _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(9)

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from smoothcs.bounds.blockers import check_vote_weights
 from smoothcs.decision import WeightedVotes
 from smoothcs.sequential._decisions import StoppingRule
-from smoothcs.sequential._looks import check_vote_weights
 
 KINDS = ("group", "pair", "standard", "label")
 """What can be decided: no sensitive target, not this target, the same label, the label itself."""

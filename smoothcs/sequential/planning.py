@@ -1,7 +1,7 @@
 """What sequential certification will cost and find, before a single forward pass.
 
 `simulate_decisions` runs the real stopping rule on votes drawn from given probabilities;
-`plan_votes` computes how many votes a wished eps needs.
+`plan_votes` computes how many votes a desired eps needs.
 """
 
 from __future__ import annotations
@@ -10,10 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
-from smoothcs._validation import check_integer, check_positive, check_probability
+from smoothcs._validation import (
+    Bools,
+    Floats,
+    Ints,
+    check_integer,
+    check_positive,
+    check_probability,
+)
 from smoothcs.bounds.blockers import choose_blockers
 from smoothcs.bounds.exact import exact_rejects
 from smoothcs.bounds.geometry import feasible_end, null_boundary, null_slope, vote_variance
@@ -22,10 +29,6 @@ from smoothcs.sequential._decisions import StoppingRule
 from smoothcs.sequential._looks import look_schedule
 
 __all__ = ["Decisions", "plan_votes", "simulate_decisions"]
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from smoothcs._costs import check_costs
+from smoothcs._metrics.checks import checked_weights
+from smoothcs._metrics.frames import as_frame
 from smoothcs._validation import (
+    Floats,
     check_choice,
     check_integer,
     check_positive,
@@ -23,7 +27,7 @@ from smoothcs._validation import (
 from smoothcs.bounds.binomial import check_votes, clopper_pearson_lower, clopper_pearson_upper
 from smoothcs.certification import Certificates
 from smoothcs.certification._intervals import group_codes
-from smoothcs.cost import CostMatrix, as_cost_matrix, check_costs
+from smoothcs.cost import CostMatrix, as_cost_matrix
 from smoothcs.decision import WeightedVotes
 from smoothcs.tuning._frontier import (
     STEP,
@@ -42,7 +46,6 @@ from smoothcs.tuning._votes import vote_table
 if TYPE_CHECKING:
     import pandas as pd
 
-Floats = NDArray[np.float64]
 
 OBJECTIVES = ("rob_cs", "rob_cost", "bill", "cost")
 _NUMBERS = ("accuracy", "clean_cost", "metric")
@@ -158,10 +161,6 @@ class TunedDecision:
 
     def to_frame(self) -> pd.DataFrame:
         """The frontier, one point a row; needs pandas."""
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError("TunedDecision.to_frame needs pandas: pip install pandas.") from error
         kinds = (self.against, "metric")
         columns = {
             (name + suffix).replace("metric", self.objective): getattr(
@@ -172,7 +171,7 @@ class TunedDecision:
         }
         for k, label in enumerate(self.classes.tolist()):
             columns[f"weight_{label}"] = self.frontier_weights[:, k]
-        return pd.DataFrame(columns)
+        return as_frame(columns, "TunedDecision.to_frame")
 
 
 def tune_decision(
@@ -223,15 +222,9 @@ def tune_decision(
         "rob_cs" is maximised. Minimised are "rob_cost"; "bill", the mean over all inputs of the
         largest cost among the answer and every one that is not ruled out at ``eps``; and "cost",
         the mean cost of the answers, without an attack.
-    min_accuracy : float, default=None
-        Lowest accuracy allowed.
-    max_accuracy_loss : float, default=0.01
-        Largest loss of accuracy against equal weights, on the same inputs; ignored if another
-        limit is given.
-    max_cost_increase : float, default=None
-        Largest increase of the clean cost (the mean cost of the answers) against equal weights, as
-        a share: 0.05 allows 5 % more, -0.1 demands 10 % less. If given, the frontier weighs the
-        objective against the clean cost.
+    min_accuracy, max_accuracy_loss, max_cost_increase : float, default=None, 0.01, None
+        As in :class:`smoothcs.TunedDecisionClassifier`. If ``max_cost_increase`` is given, the
+        frontier weighs the objective against the clean cost.
     sigma : float, default=None
         Standard deviation of the noise; None: that of the certificates.
     alpha : float, default=None
@@ -372,11 +365,7 @@ def _examples(
         raise ValueError(f"y must hold {n} labels; got shape {truth.shape}.")
     own = check_costs(costs, n, m)
     row = cost.matrix[truth] if own is None else own[np.arange(n), truth]
-    weight = np.ones(n)
-    if sample_weight is not None:
-        weight = np.asarray(sample_weight, dtype=np.float64)
-        if weight.shape != (n,) or not np.all((weight >= 0) & np.isfinite(weight)):
-            raise ValueError(f"sample_weight must hold {n} finite numbers >= 0.")
+    weight = checked_weights(sample_weight, n)
     omega = cost.omega[truth]
     none = np.zeros(n, dtype=np.intp)
     examples = Examples(truth, row, omega, weight, none, *kinds)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from smoothcs.decision._radii import Floats, Indices, Mask
+from smoothcs._validation import Bools, Floats, Indices
 from smoothcs.decision._undominated import undominated
 
 Steps = NDArray[np.int64]
@@ -54,7 +54,7 @@ class Examples:
 
     truth: Indices
     row: Floats
-    omega: Mask
+    omega: Bools
     weight: Floats
     fold: Indices
     objective: str
@@ -69,7 +69,7 @@ class Examples:
         return replace(self, **arrays)
 
     @property
-    def counted(self) -> Mask:
+    def counted(self) -> Bools:
         """Examples over which the gain is a mean: those of sensitive classes, or all."""
         if self.objective in ("rob_cs", "rob_cost"):
             return np.asarray(self.omega.any(axis=1))
@@ -89,7 +89,7 @@ class Examples:
         total = self.weight.sum()
         return np.array([total, total, self.weight[self.counted].sum()])
 
-    def values(self, label: Indices, held: Mask | None) -> Floats:
+    def values(self, label: Indices, held: Bools | None) -> Floats:
         """Weighted correctness, clean cost and gain (n, g, 3) at each of g weights.
 
         ``label`` (n, g) are answers, and ``held`` (n, m, g) says which targets cannot win.
@@ -99,7 +99,7 @@ class Examples:
         gain = self._gain(label, paid, held)
         return np.stack([correct, paid, gain], axis=2) * self.weight[:, None, None]
 
-    def _gain(self, label: Indices, paid: Floats, held: Mask | None) -> Floats:
+    def _gain(self, label: Indices, paid: Floats, held: Bools | None) -> Floats:
         row, omega = self.row[:, :, None], self.omega[:, :, None]
         if self.objective == "cost":
             return row.max(axis=1) - paid
@@ -128,7 +128,7 @@ class Table(Protocol):
     def totals(self, steps: Steps) -> Floats:
         """Totals (3,) of correct answers, clean cost and gain at log weights given in steps."""
 
-    def along(self, steps: Steps, chosen: Mask, moves: Steps) -> tuple[Floats, Floats]:
+    def along(self, steps: Steps, chosen: Bools, moves: Steps) -> tuple[Floats, Floats]:
         """What is kept, and mean gain, when the classes ``chosen`` move by each of ``moves``."""
 
     def without(self, fold: int) -> Self:
@@ -145,7 +145,7 @@ def kept(examples: Examples, totals: Floats) -> Floats:
     return -totals[..., 1] / (examples.row.max(axis=1) * examples.weight).sum()
 
 
-def search(table: Table, span: int, directions: list[Mask]) -> Frontier:
+def search(table: Table, span: int, directions: list[Bools]) -> Frontier:
     """Climb from equal weights at one trade-off after the other, and keep all good points seen.
 
     ``span``: the largest difference of log weights, in steps.
@@ -177,7 +177,7 @@ def search(table: Table, span: int, directions: list[Mask]) -> Frontier:
     return everything.take(good)
 
 
-def cross_fit(table: Table, span: int, directions: list[Mask], losses: Floats) -> Floats:
+def cross_fit(table: Table, span: int, directions: list[Bools], losses: Floats) -> Floats:
     """Totals (p, 3) on held-out folds, of weights that lose at most ``losses`` on the others.
 
     The loss is that of what is kept, against equal weights.
@@ -196,7 +196,7 @@ def cross_fit(table: Table, span: int, directions: list[Mask], losses: Floats) -
     return totals
 
 
-def _moves(steps: Steps, chosen: Mask, span: int) -> Steps:
+def _moves(steps: Steps, chosen: Bools, span: int) -> Steps:
     """Moves that keep all weights within the span."""
     inside, outside = steps[chosen], steps[~chosen]
     return np.arange(outside.max() - span - inside.min(), outside.min() + span - inside.max() + 1)

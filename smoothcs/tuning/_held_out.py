@@ -22,11 +22,11 @@ from sklearn.utils import _safe_indexing, check_random_state, get_tags, indexabl
 from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import Subset
 
+from smoothcs._costs import check_costs
 from smoothcs._estimator._inputs import check_labels, check_weights, is_dataset
 from smoothcs._estimator._state import unchanged_on_error
 from smoothcs._validation import check_choice, check_integer, check_real
 from smoothcs.certification._intervals import group_codes
-from smoothcs.cost import check_costs
 from smoothcs.tuning._decision import TunedDecision, check_floor
 
 _log = logging.getLogger(__name__)

@@ -6,18 +6,15 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from smoothcs._validation import check_integer
+from smoothcs._validation import Floats, check_integer
 from smoothcs.cost import CostMatrix, as_cost_matrix
 from smoothcs.decision import WeightedScores
 from smoothcs.tuning._decision import TunedDecision, tune_decision
 from smoothcs.tuning._held_out import Tuner
-
-Floats = NDArray[np.float64]
 
 
 class Stability(NamedTuple):

@@ -21,9 +21,8 @@ from torch import nn
 from smoothcs._estimator._base import base_classifier
 from smoothcs._estimator._inputs import PredictedClass, check_inputs, first_input, is_dataset
 from smoothcs._torch import resolve_devices
-from smoothcs._validation import check_choice, check_integer, check_positive
+from smoothcs._validation import Bools, Floats, check_choice, check_integer, check_positive
 from smoothcs.decision import WeightedScores
-from smoothcs.decision._radii import Floats, Mask
 from smoothcs.tuning._frontier import STEP, Examples, Steps, kept
 from smoothcs.votes._forward import Forward
 from smoothcs.votes._run import default_batch_size
@@ -225,12 +224,12 @@ class ScoreTable:
         first = np.arange(self.n_classes) == 0
         return self._sums(steps, first, np.zeros(1, dtype=np.int64))[0]
 
-    def along(self, steps: Steps, chosen: Mask, moves: Steps) -> tuple[Floats, Floats]:
+    def along(self, steps: Steps, chosen: Bools, moves: Steps) -> tuple[Floats, Floats]:
         """What is kept, and mean gain, when the classes ``chosen`` move by each of ``moves``."""
         totals = self._sums(steps, chosen, moves)
         return kept(self.examples, totals), totals[:, 2] / self.examples.sizes()[2]
 
-    def _sums(self, steps: Steps, chosen: Mask, moves: Steps) -> Floats:
+    def _sums(self, steps: Steps, chosen: Bools, moves: Steps) -> Floats:
         """Totals (g, 3) over the folds of this part; all folds are counted in one pass."""
         points = steps + moves[:, None] * chosen
         keys = [point.tobytes() for point in points - points.min(axis=1, keepdims=True)]
@@ -238,7 +237,7 @@ class ScoreTable:
             self.known.update(zip(keys, self._count(steps, chosen, moves), strict=True))
         return np.stack([self.known[key] for key in keys])[:, list(self.folds)].sum(axis=1)
 
-    def _count(self, steps: Steps, chosen: Mask, moves: Steps) -> Floats:
+    def _count(self, steps: Steps, chosen: Bools, moves: Steps) -> Floats:
         """Totals (g, F, 3) of every fold."""
         n, m = self.decided.shape
         n_points = len(moves)
@@ -255,7 +254,7 @@ class ScoreTable:
         return totals.transpose(1, 0, 2)
 
     def _votes(
-        self, rows: NDArray[np.intp], steps: Steps, chosen: Mask, moves: Steps
+        self, rows: NDArray[np.intp], steps: Steps, chosen: Bools, moves: Steps
     ) -> NDArray[np.int64]:
         """Votes (r, m, g) of some inputs at every point of a line."""
         m, size = self.n_classes, len(moves) + 1
@@ -282,7 +281,7 @@ class ScoreTable:
 
     def _held(
         self, rows: NDArray[np.intp], votes: NDArray[np.int64], label: NDArray[np.intp]
-    ) -> Mask | None:
+    ) -> Bools | None:
         if self.most is None:
             return None
         top = np.take_along_axis(votes, label[:, None], axis=1)

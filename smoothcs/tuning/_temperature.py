@@ -22,8 +22,8 @@ def fit_temperature(
 ) -> float:
     """Return the temperature at which the scores of noisy copies have the least log-loss.
 
-    A network that is too sure of itself prices every answer wrongly. Divided by a temperature
-    above 1, its logits keep their order and become better probabilities, on which
+    An overconfident network misjudges the expected cost of every answer. Divided by a temperature
+    above 1, its logits keep their order and give better probabilities, on which
     ``decision="min-cost"`` depends ([Guo17]_).
 
     Parameters

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtri
 
-from smoothcs.decision._radii import Floats, Indices, Mask, weighted_winner
+from smoothcs._validation import Bools, Floats, Indices
+from smoothcs.decision._radii import weighted_winner
 from smoothcs.tuning._frontier import STEP, Examples, Steps, kept
 
 # Two leaders this close tie; the one with the lower index wins.
@@ -43,7 +44,7 @@ class VoteTable:
         """The table of one fold."""
         return self._take(self.examples.fold == fold)
 
-    def _take(self, rows: Mask) -> VoteTable:
+    def _take(self, rows: Bools) -> VoteTable:
         some = np.flatnonzero(rows[self.examples.counted])
         return VoteTable(
             self.votes[rows], self.examples.take(np.flatnonzero(rows)), self.stays[some],
@@ -62,7 +63,7 @@ class VoteTable:
         held[self.examples.counted] = ahead[:, None] > behind
         return self.examples.values(winner[:, None], held[:, :, None]).sum(axis=(0, 1))
 
-    def along(self, steps: Steps, chosen: Mask, moves: Steps) -> tuple[Floats, Floats]:
+    def along(self, steps: Steps, chosen: Bools, moves: Steps) -> tuple[Floats, Floats]:
         """What is kept, and mean gain, when the classes ``chosen`` move by each of ``moves``."""
         examples, counted = self.examples, self.examples.counted
         v = steps * STEP
@@ -100,7 +101,7 @@ class VoteTable:
         return kept(examples, totals), totals[:, 2] / examples.sizes()[2]
 
     def _thresholds(
-        self, v: Floats, chosen: Mask, a_in: Indices, a_out: Indices, change: Floats
+        self, v: Floats, chosen: Bools, a_in: Indices, a_out: Indices, change: Floats
     ) -> tuple[Floats, Floats]:
         """Each target is held for moves below the first number and above the second."""
         rows = np.arange(len(change))

@@ -9,6 +9,11 @@ import torch
 from torch.utils.data import Dataset
 
 
+def input_of(item: Any) -> Any:
+    """Return x of an item of a data set, which is x or (x, y)."""
+    return item[0] if isinstance(item, tuple | list) else item
+
+
 class SameInputs(Dataset):
     """A data set whose votes must all be of the same inputs, however often it is read.
 
@@ -99,8 +104,8 @@ class Source:
         # As a DataLoader would ask: many data sets refuse NumPy's integers.
         x = self._X[int(self._rows[position])]
         name = f"X[{self.names[position]}]"
-        if self._is_data_set and isinstance(x, tuple | list):
-            x = x[0]
+        if self._is_data_set:
+            x = input_of(x)
         if isinstance(x, torch.Tensor):
             x = x.detach().to(device="cpu", dtype=torch.float32).numpy()
         try:

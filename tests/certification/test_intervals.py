@@ -132,7 +132,7 @@ def test_what_was_not_decided_has_no_interval(clf):
         c.intervals(groups=GROUPS, names=["rob_cost"])
     with pytest.raises(ValueError, match="eps=0.7 was not decided"):
         c.intervals(0.7, groups=GROUPS)
-    with pytest.raises(ValueError, match="sample_weight must hold 36 finite numbers"):
+    with pytest.raises(ValueError, match="sample_weight must be finite and >= 0; got -1"):
         c.intervals(groups=GROUPS, sample_weight=-np.ones(36))
     apart = clf.certify(X, Y, simultaneous=False).intervals(0.3, groups=GROUPS)
     assert "rob_cost" in apart

@@ -14,7 +14,7 @@ from torch import nn
 
 import smoothcs
 from smoothcs import CostMatrix, diagnose
-from smoothcs.diagnosis import CHECKS, Finding
+from smoothcs.diagnosis import CHECKS, Finding, Findings
 from smoothcs.exceptions import UnreachableRadiusWarning
 
 PAGE = Path(__file__).parents[2] / "docs" / "user_guide" / "diagnose.rst"
@@ -212,6 +212,8 @@ def test_table_in_text_and_html():
     found = diagnose(fit(y=np.array(["<i>", "b", "c"])[Y]), X, np.array(["<i>", "b", "c"])[Y])
     lines = repr(found).splitlines()
     assert len(lines) == len(CHECKS) + 1
+    assert repr(Findings(2 * found.issues[:1])).splitlines()[-1].startswith("2 issues, 0 tips, 0 ")
+    assert repr(Findings(found.issues[:1])).splitlines()[-1].startswith("1 issue, 0 tips, 0 passed")
     assert all(line.startswith(f.code) for line, f in zip(lines, found, strict=False))
     html = found._repr_html_()
     assert html.count("<tr>") == len(CHECKS) + 1

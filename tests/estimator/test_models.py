@@ -177,7 +177,7 @@ def test_parameters_of_the_model_are_searched():
     ("params", "weights", "given", "message"),
     [
         ({"objective": "gaussian"}, None, X, "objective must be left at its default, 'margin-cs'"),
-        ({"module": Ridge()}, None, X, "module must be a classifier; Ridge is none"),
+        ({"module": Ridge()}, None, X, "module must be a classifier; Ridge is not one"),
         ({"module": KNeighborsClassifier()}, 1, X, "KNeighborsClassifier, takes none in fit"),
         (
             {"module": make_pipeline(StandardScaler(), KNeighborsClassifier())},

@@ -72,7 +72,7 @@ def test_one_draw_never_uses_the_key_of_certificates(monkeypatch):
         keys.append(random_state)
         return sample_votes(*args, random_state=random_state, **options)
 
-    monkeypatch.setattr("smoothcs._classifier.sample_votes", spy)
+    monkeypatch.setattr("smoothcs._estimator._voting.sample_votes", spy)
     clf.predict_one_draw(X[:3])
     clf.portfolio_votes(X[:3], 5)
     clf.certify_portfolio(X, Y, EPS, n_votes=2)

@@ -124,7 +124,7 @@ def test_noise_of_tuning_scores_is_not_that_of_any_certificate(data, monkeypatch
 
 def test_noise_of_tuning_votes_is_not_that_of_any_certificate(data, monkeypatch):
     # Otherwise certificates of validation inputs would rest on votes that chose the weights.
-    import smoothcs._classifier as module
+    import smoothcs._estimator._voting as module
 
     drawn = []
 
