@@ -242,7 +242,7 @@ def _interval(
     drawn_values = np.concatenate(values)
     # A sample without any input that counts has no value, nor have savings where nothing is paid
     # and nothing need be.
-    nothing = np.isnan(drawn_values).all(axis=0)
+    nothing = np.asarray(np.isnan(drawn_values).all(axis=0))
     if telling < 2 or nothing.all():
         return np.full(len(nothing), np.nan), np.full(len(nothing), np.nan)
     drawn_values[:, nothing] = 0.0
