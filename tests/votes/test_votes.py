@@ -644,7 +644,7 @@ def test_a_dask_cluster_gives_the_same_votes(X, reference, tmp_path):
     distributed = pytest.importorskip("distributed")
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None
+            n_workers=1, threads_per_worker=2, dashboard_address=None
         ) as local,
         distributed.Client(local),
         joblib.parallel_config(backend="dask"),
