@@ -52,6 +52,7 @@ for name, objective in models.items():
         cost_matrix=CostMatrix.seedwise([8]),
         objective=objective,
         sigma=0.35,
+        max_epochs=60,  # fewer than by default, to be quick
         n_estimation=1_000,
         random_state=0,
     )

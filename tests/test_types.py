@@ -15,6 +15,9 @@ follow_imports = silent
 mypy_path = {source}
 [mypy-sklearn.*,skorch.*,scipy.*,pandas.*,joblib.*,tqdm.*]
 ignore_missing_imports = true
+# Reading these takes longer than all else; a type of theirs that a user gets would show as Any.
+[mypy-torch.*,matplotlib.*]
+follow_imports = skip
 """
 
 

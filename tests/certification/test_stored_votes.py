@@ -1,9 +1,9 @@
 """Certificates of 6,048 random vote rows, stored before the package was laid out anew.
 
-Radii of the exact and the published bound are the same to the last bit, those of the closed form
-within 1e-12. With two classes the exact test became a binomial test: radii may only have grown.
-Where a costly class was picked, no claim is made against it any more: the exact search of the rest
-runs on shorter arrays, and numpy's last bits depend on the place in an array.
+Radii of the published bound are the same to the last bit, those of the closed form and of the exact
+test within 1e-12: numpy's last bits depend on the processor and on the place in an array. With two
+classes the exact test became a binomial test: radii may only have grown. With more it searches: of
+these cases every second row is certified, or every fourth where there are 1,000 votes and more.
 """
 
 import json
@@ -28,10 +28,15 @@ def names(case):
 
 @pytest.mark.parametrize("case", range(len(CASES)), ids=names)
 def test_radii_are_those_stored(case):
-    def stored(name):
-        return STORED.get(f"{case:03d}_{name}")
+    options = CASES[case]
+    searched = options["bound"] == "exact" and options["m"] > 2
+    many = STORED[f"{case:03d}_estimation"][0].sum() >= 1000
+    rows = slice(None, None, (4 if many else 2) if searched else 1)
 
-    options = {k: v for k, v in CASES[case].items() if k not in ("rows", "m")}
+    def stored(name):
+        value = STORED.get(f"{case:03d}_{name}")
+        return value if name in ("costs", "weights") or value is None else value[rows]
+
     weights = stored("weights")
     found = certify_votes(
         stored("selection"),
@@ -40,21 +45,18 @@ def test_radii_are_those_stored(case):
         y=stored("y"),
         level=stored("level"),
         decision=None if weights is None else WeightedVotes(weights),
-        **options,
+        **{k: v for k, v in options.items() if k not in ("rows", "m")},
     )
     np.testing.assert_array_equal(found.label, stored("label"))
-    picked_target = ~np.isnan(found.radius_pair) & (
-        found.label[:, None] == np.arange(CASES[case]["m"])
-    )
     for kind in ("standard", "group", "pair"):
         radius, before = getattr(found, f"radius_{kind}"), stored(kind)
         if options["bound"] == "closed-form":
             np.testing.assert_allclose(radius, before, rtol=0, atol=1e-12)
-        elif options["bound"] == "exact" and CASES[case]["m"] == 2:
+        elif searched:
+            np.testing.assert_allclose(radius, before, rtol=1e-12, atol=0)
+        elif options["bound"] == "exact":
             assert not np.any(radius < before)
             assert np.nanmax(radius - before, initial=0) <= 0.02 * options["sigma"]
-        elif options["bound"] == "exact" and picked_target.any():
-            np.testing.assert_allclose(radius, before, rtol=1e-12, atol=0)
         else:
             np.testing.assert_array_equal(radius, before)
 
@@ -73,7 +75,8 @@ def test_a_fitted_estimators_radii_follow_from_its_votes_as_before(bound):
     np.testing.assert_array_equal(found.label, stored["label"])
     if bound == "exact":
         for kind in ("standard", "group", "pair"):
-            np.testing.assert_array_equal(getattr(found, f"radius_{kind}"), stored[kind])
+            radius = getattr(found, f"radius_{kind}")
+            np.testing.assert_allclose(radius, stored[kind], rtol=1e-12, atol=0)
         np.testing.assert_array_equal(found.abstained, stored["abstained"])
     else:
         assert np.all(found.radius_group[~np.isnan(found.radius_group)] >= 0)

@@ -20,7 +20,7 @@ from smoothcs.sequential import (
 )
 from smoothcs.sequential.planning import plan_votes, simulate_decisions
 
-N_TRIALS = 100_000
+N_TRIALS = 25_000
 ALPHA = 0.05
 
 

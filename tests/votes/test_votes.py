@@ -423,8 +423,8 @@ import torch
 from smoothcs.votes import sample_votes
 
 torch.set_num_threads(1)
-module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
-X = np.zeros((2, 64), dtype=np.float32)
+module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(512, 3))
+X = np.zeros((2, 512), dtype=np.float32)
 
 
 def peak():
@@ -450,11 +450,11 @@ class Sign(torch.nn.Module):
 
 sample_votes(module, X, 1_000, 1.0)
 print(peak())
-sample_votes(module, X, 1_000_000, 1.0)
+sample_votes(module, X, 125_000, 1.0)
 print(peak())
-sample_votes(Sign(), Generated(150), 2, 1.0)
+sample_votes(Sign(), Generated(50), 1, 1.0)
 print(peak())
-sample_votes(Sign(), Generated(600), 2, 1.0)
+sample_votes(Sign(), Generated(250), 1, 1.0)
 print(peak())
 """
 
@@ -464,8 +464,8 @@ print(peak())
 def test_memory_depends_neither_on_n_nor_on_the_size_of_the_data():
     run = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
     few, many, small_data, large_data = map(float, run.stdout.split())
-    assert many - few < 16  # 1,000,000 noisy inputs of 64 numbers would be 488 MiB
-    assert large_data - small_data < 64  # the data grow by 1,800 MiB
+    assert many - few < 16  # 250,000 noisy inputs of 512 numbers would be 488 MiB
+    assert large_data - small_data < 64  # the data grow by 800 MiB
 
 
 def test_the_measured_batch_size_is_one_of_the_fastest_and_measured_once(X, monkeypatch):
@@ -644,7 +644,7 @@ def test_a_dask_cluster_gives_the_same_votes(X, reference, tmp_path):
     distributed = pytest.importorskip("distributed")
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None
+            n_workers=1, threads_per_worker=2, dashboard_address=None
         ) as local,
         distributed.Client(local),
         joblib.parallel_config(backend="dask"),
