@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from _full import FULL
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq
@@ -396,8 +397,8 @@ def test_the_limit_is_below_the_true_worst_bill_in_at_most_5_percent(copies):
 
 
 @pytest.mark.slow
-def test_the_limit_over_5000_data_sets():
-    limit, plain, _ = simulated(5000, 40, "edge", 1, seed=2)
+def test_the_limit_over_many_data_sets():
+    limit, plain, _ = simulated(20_000 if FULL else 5000, 40, "edge", 1, seed=2)
     assert limit <= 0.05
     assert plain > 0.05
 

@@ -20,7 +20,7 @@ from smoothcs.decision import WeightedVotes, as_decision, weighted_radius
 from smoothcs.sequential import PredictionRule, StoppingRule
 
 BOUNDS = ["closed-form", "exact"]
-TRIALS = 25_000
+TRIALS = 100_000
 ALPHA = 0.05
 
 probabilities = st.floats(1e-6, 1 - 1e-6)

@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 from _best_radius import best_blocker_radius
+from _full import FULL
 from scipy.special import ndtr, ndtri
 
 from smoothcs.bounds.exact import exact_rejects
@@ -20,7 +21,7 @@ from smoothcs.sequential import (
 )
 from smoothcs.sequential.planning import plan_votes, simulate_decisions
 
-N_TRIALS = 25_000
+N_TRIALS = 100_000 if FULL else 25_000
 ALPHA = 0.05
 
 
