@@ -28,6 +28,7 @@ pipeline = make_pipeline(
         sigma=0.3,
         n_estimation=500,
         lr=0.02,
+        max_epochs=20,
         random_state=0,
     ),
 )
