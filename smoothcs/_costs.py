@@ -163,6 +163,7 @@ def _check_prices(name: str, values: Any) -> NDArray[np.float64]:
 
 
 def check_size(matrix: NDArray[Any], labels: Iterable[Any]) -> None:
+    """Refuse a matrix that has not one row per label."""
     names = list(labels)
     if len(matrix) != len(names):
         raise ValueError(
@@ -227,6 +228,7 @@ def read_frame(frame: Any) -> tuple[NDArray[np.float64], NDArray[Any]]:
 
 
 def refuse_nested(costs: Mapping[Any, Any]) -> None:
+    """Refuse a dict of dicts, with the dict of pairs to write instead."""
     for seed, row in costs.items():
         if isinstance(row, Mapping):
             target, cost = next(iter(row.items()), ("target", 1.0))

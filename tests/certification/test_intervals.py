@@ -54,6 +54,18 @@ def test_equal_groups_leave_no_doubt_and_shares_of_1_do():
     assert high == 1.0
 
 
+def test_bills_of_equal_groups_are_known_at_every_radius():
+    # In each group an input of class 0 that is certified up to about .6, and one that is abstained
+    # on: by hand, 1 and then 2 of the 2 that are at stake, where a constant answer costs 1.
+    votes = np.array([[900, 100], [500, 500]] * 10)
+    y, pairs = np.array([0, 1] * 10), np.repeat(np.arange(10), 2)
+    c = certify_votes(votes, votes, sigma=0.5, y=y, costs=np.tile(1.0 - np.eye(2), (20, 1, 1)))
+    eps = [0.0, 0.3, 2.0]
+    for name, values in (("mean_bill", [0.5, 0.5, 1.0]), ("savings", [0.0, 0.0, -1.0])):
+        low, high = c.intervals(eps, groups=pairs, names=[name])[name]
+        assert low.tolist() == high.tolist() == values
+
+
 def test_savings_of_groups_for_whom_an_answer_is_free_are_bounded_without_nan():
     # One class in each of two groups: a sample of one group alone has an answer that costs nothing.
     votes = np.array([[990, 10], [990, 10], [10, 990], [400, 600]])
