@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,8 +70,8 @@ _IMAGE_TASKS = {
 }
 
 
-def find_task(dataset: str, name: str) -> Task:
-    """Return a task, or say which there are."""
+def find_task(dataset: str, name: str, sigma: float | None = None) -> Task:
+    """Return a task, or say which there are; with ``sigma`` instead of its own, and eps equal."""
     if dataset == "ham10000":
         tasks = {
             f"ham-{cost}-1": _pairs(2, (MALIGNANT, BENIGN, cost), (BENIGN, MALIGNANT, 1.0))
@@ -83,7 +83,10 @@ def find_task(dataset: str, name: str) -> Task:
     if name not in tasks:
         raise SystemExit(f"{dataset} has the tasks {', '.join(tasks)}; got {name}")
     costs = tasks[name]
-    sigma, eps = (0.12, 0.12) if dataset == "ham10000" else (0.5, 0.5)
-    sigma = 0.25 if name == "overall" else sigma
+    usual, eps = (0.12, 0.12) if dataset == "ham10000" else (0.5, 0.5)
+    usual = 0.25 if name == "overall" else usual
     graver = costs * (costs == costs.max()) if dataset == "ham10000" else costs
-    return Task(dataset, name, costs, sigma, eps, graver)
+    task = Task(dataset, name, costs, usual, eps, graver)
+    if sigma is None or sigma == usual == eps:
+        return task
+    return replace(task, name=f"{name}-sigma-{sigma:g}", sigma=sigma, eps=sigma)
