@@ -131,6 +131,7 @@ PROBLEMS: dict[str, Callable[[str | None, int], Problem]] = {
     "breast-cancer": _breast_cancer,
     "german_credit": _table("german_credit", 3000),
     "give_me_credit": _table("give_me_credit", 3000),
+    "credit_default_tw": _table("credit_default_tw", 3000),
     "s-seed": _images("fashion_mnist", "s-seed", 4000),
     "s-pair": _images("fashion_mnist", "s-pair", 4000),
     "m-pair": _images("fashion_mnist", "m-pair", 4000),

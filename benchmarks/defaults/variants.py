@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from smoothcs.modules import MLP, small_conv
@@ -13,6 +14,7 @@ OBJECTIVES: dict[str, Parameters] = {
     "gaussian": {"objective": "gaussian"},
     "weight 2": {"objective": "gaussian-cs"},
     "margin-cs": {"objective": "margin-cs"},
+    "margin-cs, largest cost 1": {"objective": MarginCS(normalize_costs="largest")},
     "published margin-cs": {"objective": MarginCS.published(), "max_epochs": 6},
 }
 
@@ -22,6 +24,10 @@ OLD_MARGIN = MarginCS.published(
 OLD: Parameters = {
     "lr": 1e-3, "lr_schedule": None, "max_epochs": 20, "batch_size": 128, "module": MLP,
 }  # fmt: skip
+
+_plain = partial(MLP, hidden=(256, 256), dropout=0.25)
+_without_dropout = partial(MLP, hidden=(256, 256), batch_norm=True)
+_narrow = partial(MLP, batch_norm=True)
 
 # Gaussian noise throughout, but for the first line: the defaults as they were.
 RECIPES: dict[str, Parameters] = {
@@ -42,7 +48,9 @@ TABLE_RECIPES: dict[str, Parameters] = {
     "all defaults as before": {"objective": OLD_MARGIN, **OLD},
     "as before, Gaussian": {"objective": "gaussian", **OLD},
     "new": {"objective": "gaussian"},
-    "new, without batch normalisation": {"objective": "gaussian", "module": MLP},
+    "new, without batch normalisation": {"objective": "gaussian", "module": _plain},
+    "new, without dropout": {"objective": "gaussian", "module": _without_dropout},
+    "new, 128 units, without dropout": {"objective": "gaussian", "module": _narrow},
     "new, without a schedule": {"objective": "gaussian", "lr_schedule": None},
     "new, 20 epochs": {"objective": "gaussian", "max_epochs": 20},
 }

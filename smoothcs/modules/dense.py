@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from smoothcs._validation import check_integer
+from smoothcs._validation import check_integer, check_real
 
 
 class MLP(nn.Sequential):
@@ -23,6 +23,8 @@ class MLP(nn.Sequential):
     batch_norm : bool, default=False
         Whether batch normalisation follows each hidden layer; its statistics are those of noisy
         inputs, and fixed once the network is trained.
+    dropout : float, default=0.0
+        Share of the hidden units that is dropped while training, in [0, 1).
 
     Examples
     --------
@@ -38,8 +40,10 @@ class MLP(nn.Sequential):
         n_classes: int,
         hidden: Sequence[int] = (128, 128),
         batch_norm: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         width = check_integer("n_features", n_features)
+        check_real("dropout", dropout, low=0.0, high=1.0, high_open=True)
         if not isinstance(hidden, Iterable):
             raise TypeError(f"hidden must be a sequence of widths; got {hidden!r}.")
         layers: list[nn.Module] = [nn.Flatten()]
@@ -47,6 +51,7 @@ class MLP(nn.Sequential):
             layers.append(nn.Linear(width, check_integer("hidden", next_width)))
             layers += [nn.BatchNorm1d(next_width)] if batch_norm else []
             layers.append(nn.ReLU())
+            layers += [nn.Dropout(dropout)] if dropout else []
             width = next_width
         super().__init__(*layers, nn.Linear(width, check_integer("n_classes", n_classes)))
 

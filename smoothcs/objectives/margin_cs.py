@@ -76,11 +76,13 @@ class MarginCS(NoisyObjective):
         If False, the sums over a batch are divided by the batch size, as in the published runs, so
         the sensitive term scales with prevalence. If True, each hinge is divided by the number of
         examples that it includes, which gives the conditional expectations of Eq. 4.
-    normalize_costs : {"largest", "row", False}, default="largest"
-        ``"largest"`` divides the cost matrix by its largest entry, so that its unit does not
-        matter; costs of the examples come scaled already. ``"row"`` divides the costs of a row by
-        their sum (for ``margin="group"``, by their mean over the sensitive targets): ratios within
-        a row remain, differences between rows are lost. False, as published, takes them as given.
+    normalize_costs : {"mean", "largest", "row", False}, default="mean"
+        ``"mean"`` divides the cost matrix by the mean of its positive entries, so that its unit
+        does not matter and one dear mistake does not make the others free; ``"largest"`` by its
+        largest entry. Costs of the examples come scaled already. ``"row"`` divides the costs of a
+        row by their sum (for ``margin="group"``, by their mean over the sensitive targets): ratios
+        within a row remain, differences between rows are lost. False, as published, takes them as
+        given.
     cross_entropy : {"noisy", "average"}, default="noisy"
         ``"noisy"`` is the average of the cross-entropies of the noisy inputs, as in Eq. 4 of
         [Xin25]_, which holds each draw to its label and trains small networks better;
@@ -120,7 +122,7 @@ class MarginCS(NoisyObjective):
         sensitive_lower: str = "negative-gamma",
         normal_term: str = "normal",
         balanced: bool = False,
-        normalize_costs: str | bool = "largest",
+        normalize_costs: str | bool = "mean",
         cross_entropy: str = "noisy",
         n_noise: int = 2,
         inverse_temperature: float = 4.0,
@@ -163,7 +165,7 @@ class MarginCS(NoisyObjective):
         check_choice("sensitive_lower", self.sensitive_lower, ("negative-gamma", "zero"))
         check_choice("normal_term", self.normal_term, ("normal", "all"))
         check_choice("balanced", self.balanced, (True, False))
-        check_choice("normalize_costs", self.normalize_costs, (False, "row", "largest"))
+        check_choice("normalize_costs", self.normalize_costs, (False, "row", "largest", "mean"))
         check_positive("inverse_temperature", self.inverse_temperature)
         check_choice("cross_entropy", self.cross_entropy, ("average", "noisy"))
 
@@ -204,6 +206,8 @@ class MarginCS(NoisyObjective):
             return cost  # those of the examples come scaled
         if self.normalize_costs == "largest":
             unit = context.cost.max()
+        elif self.normalize_costs == "mean":
+            unit = context.cost.sum() / (context.cost > 0).sum().clamp(min=1)
         else:
             unit = cost.sum(1, keepdim=True)
             if self.margin == "group":

@@ -130,7 +130,7 @@ def test_noisy_cross_entropy_replaces_only_the_classification_term(linear, x, ob
 @pytest.mark.parametrize("sensitive_lower", ["negative-gamma", "zero"])
 @pytest.mark.parametrize("margin", ["pairwise", "group"])
 @pytest.mark.parametrize("balanced", [False, True])
-@pytest.mark.parametrize("normalize_costs", [False, "row", "largest"])
+@pytest.mark.parametrize("normalize_costs", [False, "row", "largest", "mean"])
 def test_margin_cs_is_equation_four(
     linear, x, normal_term, sensitive_lower, margin, balanced, normalize_costs
 ):
@@ -151,13 +151,13 @@ def test_margin_cs_is_equation_four(
         if len(targets) == 0:
             continue
         row_sum = COST[label].sum()
+        units = {"largest": COST.max(), "mean": COST[COST > 0].mean(), False: 1.0}
         pair = {j: q[i, label] - q[i, j] for j in targets}
         if margin == "pairwise":
-            unit = {"row": row_sum, "largest": COST.max(), False: 1.0}[normalize_costs]
+            unit = {"row": row_sum, **units}[normalize_costs]
             sensitive += sum(COST[label, j] / unit * hinge(pair[j], lower, gamma_s) for j in pair)
         else:
-            unit = {"row": row_sum / len(targets), "largest": COST.max(), False: 1.0}
-            unit = unit[normalize_costs]
+            unit = {"row": row_sum / len(targets), **units}[normalize_costs]
             j = min(pair, key=pair.get)
             sensitive += COST[label, j] / unit * hinge(pair[j], lower, gamma_s)
     normal /= n_normal if balanced else 6
@@ -329,17 +329,18 @@ def test_the_published_values_are_one_call_away():
     }  # fmt: skip
 
 
-def test_the_unit_of_the_largest_cost_leaves_ratios_alone(linear, x):
+@pytest.mark.parametrize(("of_costs", "cost"), [("largest", 10.0), ("mean", 5.5)])
+def test_the_unit_of_the_costs_leaves_ratios_alone(linear, x, of_costs, cost):
     dear = np.array([[0.0, 10, 0], [1, 0, 0], [0, 0, 0]])
-    objective = margin_cs(normalize_costs="largest")
-    expected = loss_of(margin_cs(normalize_costs=False), linear, x / 4, cost=dear / 10)
+    objective = margin_cs(normalize_costs=of_costs)
+    expected = loss_of(margin_cs(normalize_costs=False), linear, x / 4, cost=dear / cost)
     for unit in (1.0, 1000.0):
         assert loss_of(objective, linear, x / 4, cost=unit * dear) == pytest.approx(expected)
     # Costs of the examples come scaled to a mean of 1, and stay.
     rows = torch.tensor(dear[Y])
     own = [
         loss_of(margin_cs(normalize_costs=unit), linear, x / 4, cost=dear, costs=rows)
-        for unit in ("largest", False)
+        for unit in (of_costs, False)
     ]
     assert own[0] == own[1] > expected
 
