@@ -265,7 +265,7 @@ def test_without_labels_the_row_of_the_predicted_class_applies(fitted, iris):
 
 def test_scores_scorers_and_reports_follow_the_rule(plain, fitted, iris):
     X, y = iris[0][40::4], iris[1][40::4]
-    fitted.set_params(decision=WeightedVotes({"vi": 4.0}), eps=0.25)
+    fitted.set_params(decision=WeightedVotes({"vi": 8.0}), eps=0.25)
     report = fitted.certified_report(X, y)
     assert report["rob_cs"] != plain.certified_report(X, y, eps=0.25)["rob_cs"]
     assert report["mean_votes"] < 400

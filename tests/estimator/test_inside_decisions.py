@@ -13,7 +13,7 @@ from torch import nn
 
 from smoothcs import CostMatrix, WeightedVotes, certified_scorer, rob_cs_scorer
 from smoothcs.decision import MinCost, WeightedScores
-from smoothcs.objectives import Gaussian
+from smoothcs.objectives import Gaussian, MarginCS
 
 NORMAL = torch.tensor([1.0, -2.0, 0.5])
 LENGTH = float(NORMAL.norm())
@@ -335,7 +335,10 @@ def test_objectives_get_what_a_mistake_costs_more_than_the_truth():
         assert rows[k] == pytest.approx(expected[k])
 
 
-@pytest.mark.parametrize("objective", ["gaussian-cs", "margin-cs", "smoothadv-cs", "smoothmix-cs"])
+@pytest.mark.parametrize(
+    "objective",
+    ["gaussian-cs", MarginCS(normalize_costs="largest"), "smoothadv-cs", "smoothmix-cs"],
+)
 def test_costs_of_examples_that_are_those_of_the_matrix_train_the_same_net(objective):
     """Where the largest cost of every row is 1, scaling to a mean of 1 changes nothing."""
     matrix = np.array([[0, 1.0, 0.5], [1, 0, 0], [0.25, 1, 0]])

@@ -26,7 +26,7 @@ from torch import nn
 
 from smoothcs import ConvexRelaxationClassifier, CostMatrix, CostSensitiveSmoothedClassifier
 from smoothcs._estimator._state import Portable
-from smoothcs.modules import MLP, Normalize
+from smoothcs.modules import MLP, Normalize, default_module
 from smoothcs.objectives import MarginCS
 
 
@@ -121,6 +121,7 @@ LAYERS = {
     "smoothcs.modules.dense.MLP",
     "torch.nn.modules.activation.ReLU",
     "torch.nn.modules.batchnorm.BatchNorm1d",
+    "torch.nn.modules.dropout.Dropout",
     "torch.nn.modules.flatten.Flatten",
     "torch.nn.modules.linear.Linear",
 }
@@ -279,7 +280,7 @@ def test_safetensors_weights_in_a_fresh_estimator_give_identical_votes(iris, tmp
     X, y = iris[0].to_numpy(), iris[1]
     fitted = quick().fit(X, y)
     safetensors.torch.save_model(fitted.module_, tmp_path / "weights.safetensors")
-    module = MLP(n_features=4, n_classes=3, batch_norm=True)
+    module = default_module((4,), n_classes=3)
     safetensors.torch.load_model(module, tmp_path / "weights.safetensors")
     clf = CostSensitiveSmoothedClassifier.from_module(
         module,
