@@ -6,6 +6,8 @@ import pytest
 
 from benchmarks import published_logs
 from benchmarks.money.data import load
+from benchmarks.papers.methods import budget_of, candidates
+from benchmarks.papers.tasks import find_task
 
 
 def write_table(folder, name, rng, labels, n=120, **columns):
@@ -178,3 +180,14 @@ def test_rank_correlation_is_spearmans(rng):
     a, b = rng.integers(0, 5, (2, 20, 7))
     expected = [spearmanr(x, y).statistic for x, y in zip(a, b, strict=True)]
     np.testing.assert_allclose(published_logs.rank_correlation(a, b), expected, atol=1e-12)
+
+
+def test_another_sigma_is_another_task_with_its_own_models_and_results():
+    own, same, other = (find_task("fashion_mnist", "s-seed", sigma) for sigma in (None, 0.5, 0.25))
+    assert (own.name, own.sigma, own.eps) == (same.name, same.sigma, same.eps)
+    assert (own.name, own.sigma, own.eps) == ("s-seed", 0.5, 0.5)
+    assert (other.name, other.sigma, other.eps) == ("s-seed-sigma-0.25", 0.25, 0.25)
+    np.testing.assert_array_equal(other.costs, own.costs)
+    budget = budget_of("cpu", "fashion_mnist")
+    keys = {next(candidates("margin-cs", task, budget)).key for task in (own, same, other)}
+    assert len(keys) == 2

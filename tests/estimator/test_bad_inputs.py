@@ -655,6 +655,7 @@ TRAINING = [
     bad("mlp-features", lambda: modules.MLP(0, 3), ValueError, "n_features"),
     bad("mlp-hidden", lambda: modules.MLP(2, 3, hidden=(4, "a")), TypeError, "hidden"),
     bad("mlp-hidden-number", lambda: modules.MLP(2, 3, hidden=4), TypeError, "hidden"),
+    bad("mlp-dropout", lambda: modules.MLP(2, 3, dropout=1.0), ValueError, "dropout"),
     bad("normalize-std", lambda: modules.Normalize(0.0, [1.0, 0.0]), ValueError, "std"),
     bad("normalize-mean-nan", lambda: modules.Normalize(NAN, 1.0), ValueError, "mean"),
     bad("conv-size", lambda: modules.small_conv(image_size=30), ValueError, "image_size"),

@@ -27,6 +27,19 @@ def test_mlp_without_hidden_layers_is_linear():
     assert n_parameters(modules.MLP(5, 3, hidden=())) == 5 * 3 + 3
 
 
+def test_mlp_drops_hidden_units_in_training_alone():
+    torch.manual_seed(0)
+    module = modules.MLP(5, 3, hidden=(400,), dropout=0.25)
+    without = nn.Sequential(*(layer for layer in module if not isinstance(layer, nn.Dropout)))
+    x = torch.randn(4, 5)
+    assert torch.equal(module.eval()(x), without(x))
+    seen = nn.Sequential(*list(module.train())[:4])(x)
+    kept = without[:3](x)
+    dropped = (seen == 0) & (kept > 0)
+    assert dropped.sum() == pytest.approx(0.25 * (kept > 0).sum(), rel=0.2)
+    torch.testing.assert_close(seen[~dropped], kept[~dropped] / 0.75)
+
+
 def test_mlp_refuses_bad_sizes():
     with pytest.raises(ValueError, match="n_features must be"):
         modules.MLP(0, 3)
@@ -179,3 +192,4 @@ def test_the_default_for_large_images_is_a_resnet():
     module = modules.default_module((2, 64, 64), 3)
     assert n_parameters(module) == n_parameters(modules.resnet18(3, in_channels=2))
     assert modules.default_module((9,), 2, hidden=(4,))[1].out_features == 4
+    assert modules.default_module((9,), 2)[4].p == 0.25
