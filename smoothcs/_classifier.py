@@ -153,7 +153,8 @@ class CostSensitiveSmoothedClassifier(UnitsInHTML, ReportMixin, OneDrawPredictio
         and falls to 0 as a cosine. It is left out where ``callbacks`` have an ``LRScheduler``.
     max_epochs : int or "auto", default="auto"
         Length of training. "auto": every example is seen in 48 noisy copies, however many the
-        objective draws at a time, but in at least 24 epochs and 1,500 steps.
+        objective draws at a time, but in at least 24 epochs and 1,500 steps; rows of a table in 16
+        epochs, and at least 1,000 steps.
     batch_size : int, default=64
         Examples per step. A last batch of one example is left out where there is batch
         normalisation, to which a single example has no variance.

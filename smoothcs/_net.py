@@ -248,7 +248,9 @@ def new_net(
         seed=seed,
         optimizer=optimizer,
         lr=clf.lr,
-        max_epochs=resolve_epochs(clf.max_epochs, n_examples, clf.batch_size, objective),
+        max_epochs=resolve_epochs(
+            clf.max_epochs, n_examples, clf.batch_size, objective, clf.input_shape_
+        ),
         batch_size=clf.batch_size,
         callbacks=[*all_callbacks(clf), ("log_epochs", LogEpochs())],
         device=str(device),
@@ -277,7 +279,9 @@ def continued_net(
     net.module_.to(net.device)
     net.objective, net.sigma, net.cost, net.seed = objective, float(clf.sigma), cost, seed
     net.noise_scale = noise_scale
-    net.max_epochs = resolve_epochs(clf.max_epochs, n_examples, net.batch_size, objective)
+    net.max_epochs = resolve_epochs(
+        clf.max_epochs, n_examples, net.batch_size, objective, clf.input_shape_
+    )
     return net
 
 

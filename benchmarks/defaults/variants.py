@@ -52,5 +52,5 @@ TABLE_RECIPES: dict[str, Parameters] = {
     "new, without dropout": {"objective": "gaussian", "module": _without_dropout},
     "new, 128 units, without dropout": {"objective": "gaussian", "module": _narrow},
     "new, without a schedule": {"objective": "gaussian", "lr_schedule": None},
-    "new, 20 epochs": {"objective": "gaussian", "max_epochs": 20},
+    "new, 48 epochs": {"objective": "gaussian", "max_epochs": 48},
 }
