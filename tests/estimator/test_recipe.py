@@ -100,18 +100,24 @@ def test_early_stopping_works_beside_the_cycle(table):
 @pytest.mark.parametrize(
     ("n", "objective", "expected"),
     [
-        (120, "gaussian", 750),  # 1,500 steps of a small table
-        (4000, "gaussian", 48),  # 48 copies of each example
+        (120, "gaussian", 750),  # 1,500 steps for few images
+        (4000, "gaussian", 48),  # 48 copies of each image
         (4000, Gaussian(n_noise=2), 24),
         (4000, MarginCS(n_noise=16), 24),
+        (120, "table", 500),  # 1,000 steps of a small table
+        (4000, "table", 16),
     ],
 )
 def test_epochs_are_as_many_as_the_data_need(n, objective, expected):
     first = EarlyStopping("train_loss", patience=1, threshold=1e9, sink=lambda text: 0)
+    table = objective == "table"
     clf = CostSensitiveSmoothedClassifier(
-        lambda: nn.Linear(2, 2), objective=objective, callbacks=[first], random_state=0
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(2, 2)),
+        objective="gaussian" if table else objective,
+        callbacks=[first],
+        random_state=0,
     )
-    X = np.random.default_rng(0).normal(size=(n, 2))
+    X = np.random.default_rng(0).normal(size=(n, 2) if table else (n, 1, 1, 2))
     clf.fit(X, np.arange(n) % 2)
     assert clf.net_.max_epochs == expected
 
