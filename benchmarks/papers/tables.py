@@ -52,10 +52,10 @@ def tables(store: Store, task: Task) -> str:
                 for text in (
                     f"accuracy / rob_cs (deviation) at each loss, {name}",
                     _frontier_table(found, rule),
+                    f"accuracy / rob_cost (deviation) at each loss, {name}",
+                    _frontier_table(found, rule, key="rob_cost"),
                 )
             ),
-            "Rob_cost at each loss, tuned weights of votes",
-            _frontier_table(found, "votes", key="rob_cost"),
             "highest rob_cs, with or without a rule, of the fast methods that keep the accuracy "
             "with every seed: accuracy / rob_cs, standard deviation over seeds",
             _winners_table(found),

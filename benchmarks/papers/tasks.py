@@ -83,8 +83,8 @@ def find_task(dataset: str, name: str, sigma: float | None = None) -> Task:
     if name not in tasks:
         raise SystemExit(f"{dataset} has the tasks {', '.join(tasks)}; got {name}")
     costs = tasks[name]
-    usual, eps = (0.12, 0.12) if dataset == "ham10000" else (0.5, 0.5)
-    usual = 0.25 if name == "overall" else usual
+    eps = 0.12 if dataset == "ham10000" else 0.5
+    usual = 0.25 if name == "overall" else eps
     graver = costs * (costs == costs.max()) if dataset == "ham10000" else costs
     task = Task(dataset, name, costs, usual, eps, graver)
     if sigma is None or sigma == usual == eps:
