@@ -195,3 +195,23 @@ def test_the_schedule_is_a_parameter_of_searches(table):
     ).fit(*table)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert not hasattr(steps, "lr_scheduler_")
+
+
+def test_dropout_of_the_default_network_is_off_wherever_it_answers(table):
+    X, y = table
+    clf = CostSensitiveSmoothedClassifier(
+        sigma=0.5, max_epochs=2, n_estimation=200, n_prediction=100, random_state=0
+    ).fit(X, y)
+    assert any(isinstance(layer, nn.Dropout) for layer in clf.module_)
+
+    def answers():
+        return [
+            clf.predict_proba(X),
+            clf.certify(X, y).radius_pair,
+            clf.certify_at(X, y, 0.25).rob_cs(0.25),
+        ]
+
+    expected = answers()
+    clf.module_.train()  # left so by its user
+    for got, before in zip(answers(), expected, strict=True):
+        np.testing.assert_array_equal(got, before)
